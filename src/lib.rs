@@ -1,7 +1,22 @@
-//! A stateless sync node for local-first apps.
+//! A stateless sync node for local-first apps: Postgres holds the log, any replica serves any
+//! user.
 
-pub mod id;
-pub mod metrics;
 pub mod auth;
-pub mod directory;
+pub mod config;
 pub mod dev;
+pub mod directory;
+pub mod doorbell;
+pub mod feed;
+pub mod grant;
+pub mod http;
+pub mod id;
+pub mod listener;
+pub mod metrics;
+pub mod node;
+pub mod progress;
+pub mod protocol;
+pub mod relay;
+pub mod store;
+pub mod telemetry;
+pub mod watermark;
+pub mod writer;

@@ -1,1 +1,87 @@
-fn main(){}
+//! `mana-sync`: the commands.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mana_sync::config::{self, Config, Database};
+use mana_sync::dev::command::{DevArgs, TokenArgs};
+use mana_sync::node::{Node, Settings};
+use mana_sync::store::Store;
+use mana_sync::{dev, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A stateless sync node for local-first apps: Postgres holds the log, any replica serves any
+/// user.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a node. It migrates the database first, where that is needed.
+    Serve(Box<Config>),
+    /// Migrates the database and ends.
+    Migrate(Database),
+    /// Runs a fleet on this machine, with a Postgres and an issuer of its own.
+    Dev(DevArgs),
+    /// Prints a token of the `dev` fleet.
+    Token(TokenArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match config::parse::<Cli>(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(stop) => return stop.exit(),
+    };
+    let outcome = match cli.command {
+        Command::Serve(config) => serve(&config).await,
+        Command::Migrate(database) => migrate(&database).await,
+        Command::Dev(args) => dev::command::run(&args).await.map_err(Into::into),
+        Command::Token(args) => dev::command::token(&args).map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mana-sync: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+async fn serve(config: &Config) -> Outcome {
+    config.check()?;
+    telemetry::start_logging(&config.log.log_filter, config.log.log_format)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let node = tokio::select! {
+        node = Node::start(Settings::new(config)?) => node?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    tracing::info!(address = %node.address(), "serving");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("leaving");
+    tokio::select! {
+        () = node.leave() => {}
+        _ = interrupt.recv() => tracing::warn!("interrupted again: ending at once"),
+    }
+    Ok(())
+}
+
+async fn migrate(database: &Database) -> Outcome {
+    Store::prepare(database.listen_url().reveal()).await?;
+    println!("The database is up to date.");
+    Ok(())
+}

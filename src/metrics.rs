@@ -1,9 +1,212 @@
 //! Every metric of the node, a function each, so that names and labels stand in one place.
 //!
 //! Labels come from small fixed sets (a route, a status, a reason); never a user, an app or a
-//! space. All names begin with `mana_sync_`.
+//! space. All names begin with `mana_sync_`, and units are base units: seconds, bytes. The
+//! recorder belongs to the process; where several nodes share one, as in tests, what is counted
+//! adds up and what is set is the last node's.
 
-use metrics::counter;
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use table::{ALL, Kind, Metric, Unit, describe};
+
+/// A request was answered: `route` is the pattern of its path, `took` ends with the response's
+/// head.
+pub fn http_request(route: &'static str, method: &str, status: u16, took: Duration) {
+    let method = known_method(method);
+    let labels = [("route", route.into()), ("method", method.into())];
+    histogram!("mana_sync_http_request_seconds", &labels).record(took);
+    let [route, method] = labels;
+    let labels = [route, method, ("status", metrics::SharedString::from(status.to_string()))];
+    counter!("mana_sync_http_requests_total", &labels).increment(1);
+}
+
+/// Clients can invent methods, and each would be a time series.
+fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+/// A TCP connection was accepted.
+pub fn connection_opened() {
+    gauge!("mana_sync_http_connections").increment(1);
+}
+
+/// A TCP connection was closed.
+pub fn connection_closed() {
+    gauge!("mana_sync_http_connections").decrement(1);
+}
+
+/// Something was refused because a `limit` was reached: connections, streams, `inflight_bytes`,
+/// `writer_queue`, or another bound of the node.
+pub fn overflow(limit: &'static str) {
+    counter!("mana_sync_overflows_total", "limit" => limit).increment(1);
+}
+
+/// Bytes of request bodies that are in the node's hands.
+pub fn inflight_bytes(bytes: usize) {
+    gauge!("mana_sync_inflight_bytes").set(number(bytes));
+}
+
+/// A stream began.
+pub fn stream_opened() {
+    gauge!("mana_sync_streams_active").increment(1);
+    gauge!("mana_sync_connections_total").increment(1);
+}
+
+/// A stream ended, for one of a few `reason`s: the client left, its token expired, the node
+/// drains.
+pub fn stream_ended(reason: &'static str) {
+    gauge!("mana_sync_streams_active").decrement(1);
+    gauge!("mana_sync_connections_total").decrement(1);
+    counter!("mana_sync_streams_ended_total", "reason" => reason).increment(1);
+}
+
+/// A WebSocket was opened.
+pub fn websocket_opened() {
+    gauge!("mana_sync_websockets_active").increment(1);
+    gauge!("mana_sync_connections_total").increment(1);
+}
+
+/// A WebSocket was closed.
+pub fn websocket_closed() {
+    gauge!("mana_sync_websockets_active").decrement(1);
+    gauge!("mana_sync_connections_total").decrement(1);
+}
+
+/// A user who had no stream or WebSocket at this node has one now.
+pub fn user_connected() {
+    gauge!("mana_sync_users_connected").increment(1);
+}
+
+/// A user's last stream or WebSocket at this node is gone.
+pub fn user_disconnected() {
+    gauge!("mana_sync_users_connected").decrement(1);
+}
+
+/// A push was answered, with one of a few `result`s: stored, empty, invalid, timeout, failed.
+pub fn push(result: &'static str) {
+    counter!("mana_sync_pushes_total", "result" => result).increment(1);
+}
+
+/// A push was stored, and `wait` later the node's watermark had passed it.
+pub fn push_acknowledged(wait: Duration) {
+    histogram!("mana_sync_push_watermark_wait_seconds").record(wait);
+}
+
+/// A batch was stored: so many pushes and changes, some of these for their author alone, by one
+/// call that took so long.
+pub fn batch(pushes: usize, changes: usize, unpublished: usize, took: Duration) {
+    histogram!("mana_sync_batch_pushes").record(number(pushes));
+    histogram!("mana_sync_batch_changes").record(number(changes));
+    histogram!("mana_sync_commit_seconds").record(took);
+    counter!("mana_sync_changes_stored_total").increment(count(changes));
+    counter!("mana_sync_changes_unpublished_total").increment(count(unpublished));
+}
+
+/// So many pushes wait for a batch.
+pub fn writer_queue(pushes: usize) {
+    gauge!("mana_sync_writer_queue_pushes").set(number(pushes));
+}
+
+/// A batch is tried again.
+pub fn writer_retry() {
+    counter!("mana_sync_writer_retries_total").increment(1);
+}
+
+/// A push was found to be what made its batch fail.
+pub fn culprit_isolated() {
+    counter!("mana_sync_culprits_isolated_total").increment(1);
+}
+
+/// This node rang for a run of stamps.
+pub fn ring_sent() {
+    counter!("mana_sync_rings_total").increment(1);
+}
+
+/// The listener heard a ring, whoever rang.
+pub fn doorbell_heard() {
+    counter!("mana_sync_doorbells_heard_total").increment(1);
+}
+
+/// Whether the listener is connected.
+pub fn listener_connected(connected: bool) {
+    gauge!("mana_sync_listener_connected").set(flag(connected));
+}
+
+/// The listener connected anew after it was lost.
+pub fn listener_reconnected() {
+    counter!("mana_sync_listener_reconnects_total").increment(1);
+}
+
+/// So long ago the listener heard a heartbeat.
+pub fn heartbeat_age(age: Duration) {
+    gauge!("mana_sync_heartbeat_age_seconds").set(age);
+}
+
+/// So far the watermark lies behind the clock.
+pub fn watermark_lag(lag: Duration) {
+    gauge!("mana_sync_watermark_lag_seconds").set(lag);
+}
+
+/// A gap in the chain of rings was closed by asking for the horizon.
+pub fn gap_closed() {
+    counter!("mana_sync_gaps_closed_total").increment(1);
+}
+
+/// The periodic comparison found feeds that had moved unheard.
+pub fn compare_found(feeds: usize) {
+    counter!("mana_sync_compare_found_total").increment(count(feeds));
+}
+
+/// So long the horizon has stood at one holder; zero where it moves.
+pub fn horizon_stuck(age: Duration) {
+    gauge!("mana_sync_horizon_stuck_seconds").set(age);
+}
+
+/// A holder of the horizon was ended.
+pub fn horizon_holder_ended() {
+    counter!("mana_sync_horizon_holders_ended_total").increment(1);
+}
+
+/// The relay followed the watermark by one step: it read so many times, got so many rows, and
+/// took so long until its streams could go on.
+pub fn relay_step(reads: usize, rows: usize, took: Duration) {
+    counter!("mana_sync_relay_steps_total").increment(1);
+    counter!("mana_sync_relay_reads_total").increment(count(reads));
+    counter!("mana_sync_relay_rows_total").increment(count(rows));
+    histogram!("mana_sync_relay_step_seconds").record(took);
+}
+
+/// A change's bytes were handed to a stream's socket so long after its stamp.
+pub fn delivered(after: Duration) {
+    histogram!("mana_sync_delivery_seconds").record(after);
+}
+
+/// The tails hold so many bytes.
+pub fn tail_bytes(bytes: usize) {
+    gauge!("mana_sync_tail_bytes").set(number(bytes));
+}
+
+/// Streams took so many steps from the tails.
+pub fn tail_hits(steps: usize) {
+    counter!("mana_sync_tail_hits_total").increment(count(steps));
+}
+
+/// A live stream was behind its tail, and read the database.
+pub fn tail_miss() {
+    counter!("mana_sync_tail_misses_total").increment(1);
+}
+
+/// All that was missed while the listener was lost has been read.
+pub fn catch_up() {
+    counter!("mana_sync_catch_ups_total").increment(1);
+}
 
 /// A request was refused for its token, for one of the few `reason`s of the auth module.
 pub fn auth_failure(reason: &'static str) {
@@ -14,4 +217,38 @@ pub fn auth_failure(reason: &'static str) {
 /// `source`: cache, database, service, last_known, none.
 pub fn lookup(what: &'static str, source: &'static str) {
     counter!("mana_sync_lookups_total", "what" => what, "source" => source).increment(1);
+}
+
+/// The pool has so many connections, of which so many are idle.
+pub fn pool(connections: u32, idle: usize) {
+    gauge!("mana_sync_pool_connections").set(connections);
+    gauge!("mana_sync_pool_idle_connections").set(number(idle));
+}
+
+/// Somebody waited for a connection in vain.
+pub fn pool_acquire_timeout() {
+    counter!("mana_sync_pool_acquire_timeouts_total").increment(1);
+}
+
+/// Whether the node drains.
+pub fn draining(draining: bool) {
+    gauge!("mana_sync_draining").set(flag(draining));
+}
+
+/// Which build this is.
+pub fn build_info() {
+    gauge!("mana_sync_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, and a metric beyond")]
+fn number(count: usize) -> f64 {
+    count as f64
 }

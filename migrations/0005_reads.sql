@@ -1,0 +1,163 @@
+-- How changes go out. Every read names whom it acts for, and lies below a bound that was final
+-- when it began.
+
+-- A page of what a reader has not been offered yet, in the order of the stamps: the own changes
+-- by created_at, and the others' in each of the reader's spaces by space_at. In a space joined
+-- after the cursor (since), everything up to the joining is offered, the reader's own included.
+--
+-- lows, highs: the tables to read, each a range. history, upto: how far the history of the
+-- spaces joined up to `upto` was read. upto_clock: the bound must have reached the clock, or nothing
+-- is read. Rows come first, then one last row without an id, whose clock, more, pending (the last
+-- joining after the cursor), verified and spaces tell of the page.
+create function sync_page(
+    reader text, app text, client text, lows text[], highs text[],
+    since timestamptz, history timestamptz, upto timestamptz, bound timestamptz,
+    upto_clock boolean, with_spaces boolean, max_rows integer, max_bytes bigint)
+    returns table (stamp timestamptz, id uuid, table_name text, record_id text, op text,
+        data text, field_timestamps text, schema_version integer, space_id text, actor text,
+        origin text, clock timestamptz, more boolean, pending timestamptz, verified boolean,
+        spaces text[])
+    language plpgsql volatile as $$
+#variable_conflict use_variable
+declare
+    joins timestamptz[];
+    froms timestamptz[];
+    bytes bigint := 0;
+    n integer := 0;
+    r record;
+begin
+    more := false;
+    if upto_clock then
+        clock := sync_clock();
+        if clock > bound then
+            return next;
+            return;
+        end if;
+    end if;
+    if with_spaces then
+        select u.verified_at is not null into verified from sync_users u where u.user_id = reader;
+        select array_agg(m.space_id order by m.space_id),
+               array_agg(case when m.joined_at > since then m.joined_at end order by m.space_id),
+               max(m.joined_at) filter (where m.joined_at > since)
+            into spaces, joins, pending
+            from sync_members m where m.user_id = reader and m.joined_at <= bound;
+        if pending > upto or upto is null then
+            history := '-infinity';
+        end if;
+        select array_agg(case when j is null then since else least(history, since) end order by place)
+            into froms from unnest(joins) with ordinality t(j, place);
+    end if;
+    perform sync_act_for(array[reader], coalesce(spaces, '{}'));
+    for r in
+        select x.* from (
+            select own.* from unnest(lows, highs) t(low, high) cross join lateral (
+                select c.created_at as stamp, c.* from sync_changes c
+                where c.user_id = reader and c.app_id = app
+                  and c.created_at > since and c.created_at <= bound
+                  and c.table_name >= t.low and c.table_name <= t.high
+                  and c.client_id is distinct from client
+                  -- What a joined space's history offers is not offered twice.
+                  and (pending is null or not exists (
+                      select from unnest(spaces, joins) s(space, joined)
+                      where s.space = c.space_id and c.space_at <= s.joined))
+                order by c.created_at limit max_rows + 1) own
+            union all
+            select others.* from unnest(lows, highs) t(low, high)
+                cross join unnest(spaces, joins, froms) s(space, joined, since)
+                cross join lateral (
+                select c.space_at as stamp, c.* from sync_changes c
+                where c.space_id = s.space and c.app_id = app
+                  and c.space_at > s.since and c.space_at <= bound
+                  and c.table_name >= t.low and c.table_name <= t.high
+                  and (c.user_id <> reader or c.space_at <= s.joined)
+                order by c.space_at limit max_rows + 1) others
+        ) x order by x.stamp limit max_rows + 1
+    loop
+        n := n + 1;
+        bytes := bytes + 200 + coalesce(octet_length(r.data::text), 0)
+            + coalesce(octet_length(r.field_timestamps::text), 0)
+            + coalesce(octet_length(r.actor::text), 0) + coalesce(octet_length(r.origin), 0);
+        if n > max_rows or (n > 1 and bytes > max_bytes) then
+            more := true;
+            exit;
+        end if;
+        return query select r.stamp, r.id, r.table_name, r.record_id, r.op, r.data::text,
+            r.field_timestamps::text, r.schema_version, r.space_id, r.actor::text, r.origin,
+            null::timestamptz, null::boolean, null::timestamptz, null::boolean, null::text[];
+    end loop;
+    spaces := case when verified then coalesce(spaces, '{}') end;
+    return next;
+end
+$$;
+
+-- What has come to the named feeds in (low, high], in one statement for all of them. A row of a
+-- named space's feed comes once, though its author's feed be named too. Stops with a row without
+-- an id where that is more than max_rows or max_bytes.
+create function sync_feeds(users text[], user_apps text[], spaces text[], space_apps text[],
+    low timestamptz, high timestamptz, max_rows integer, max_bytes bigint)
+    returns table (id uuid, app_id text, table_name text, record_id text, user_id text, op text,
+        data text, field_timestamps text, schema_version integer, space_id text, actor text,
+        origin text, client_id text, created_at timestamptz, space_at timestamptz)
+    language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    bytes bigint := 0;
+    n integer := 0;
+    r record;
+begin
+    perform sync_act_for(users, spaces);
+    for r in
+        select own.* from unnest(users, user_apps) f(owner, app) cross join lateral (
+            select c.* from sync_changes c
+            where c.user_id = f.owner and c.app_id = f.app
+              and c.created_at > low and c.created_at <= high
+              and not coalesce(c.space_at > low and c.space_at <= high
+                  and (c.space_id, c.app_id) in (select * from unnest(spaces, space_apps)), false)
+            order by c.created_at limit max_rows + 1) own
+        union all
+        select others.* from unnest(spaces, space_apps) f(owner, app) cross join lateral (
+            select c.* from sync_changes c
+            where c.space_id = f.owner and c.app_id = f.app
+              and c.space_at > low and c.space_at <= high
+            order by c.space_at limit max_rows + 1) others
+    loop
+        n := n + 1;
+        bytes := bytes + 200 + coalesce(octet_length(r.data::text), 0)
+            + coalesce(octet_length(r.field_timestamps::text), 0)
+            + coalesce(octet_length(r.actor::text), 0) + coalesce(octet_length(r.origin), 0);
+        if n > max_rows or bytes > max_bytes then
+            id := null;
+            return next;
+            return;
+        end if;
+        return query select r.id, r.app_id, r.table_name, r.record_id, r.user_id, r.op,
+            r.data::text, r.field_timestamps::text, r.schema_version, r.space_id, r.actor::text,
+            r.origin, r.client_id, r.created_at, r.space_at;
+    end loop;
+end
+$$;
+
+-- Which of these users' and spaces' feeds, and which of these users' memberships, moved in
+-- (low, high]: closes a gap in the chain of rings.
+create function sync_moved(users text[], spaces text[], low timestamptz, high timestamptz)
+    returns table (kind text, owner text, app text, tables text[])
+    language plpgsql volatile as $$
+begin
+    perform sync_act_for(users, spaces);
+    return query
+        select 'u', c.user_id, c.app_id, array_agg(distinct c.table_name)
+            from sync_changes c
+            where c.created_at > low and c.created_at <= high
+              and c.user_id in (select unnest(users))
+            group by c.user_id, c.app_id
+        union all
+        select 's', c.space_id, c.app_id, array_agg(distinct c.table_name)
+            from sync_changes c
+            where c.space_at > low and c.space_at <= high
+              and c.space_id in (select unnest(spaces))
+            group by c.space_id, c.app_id
+        union all
+        select 'm', u.user_id, null, null from sync_users u
+            where u.moved_at > low and u.moved_at <= high and u.user_id in (select unnest(users));
+end
+$$;

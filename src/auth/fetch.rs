@@ -1,0 +1,65 @@
+//! Asking other services: a GET with a bound in time and in size.
+//!
+//! What goes wrong is told without addresses, headers and bodies, for these name users and keys.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, StatusCode};
+
+/// Why a service gave no answer of use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The whole answer was not there in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// No connection, or one that broke.
+    #[error("not reached: {cause}")]
+    Unreachable {
+        /// What the system says.
+        cause: String,
+    },
+    /// Another status than 200.
+    #[error("answered with status {0}")]
+    Status(u16),
+    /// More bytes than are read.
+    #[error("answered with more than {max_bytes} bytes")]
+    TooLarge {
+        /// The most bytes that are read.
+        max_bytes: usize,
+    },
+}
+
+impl From<reqwest::Error> for FetchError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::TimedOut;
+        }
+        let error = error.without_url();
+        let mut innermost: &dyn Error = &error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        Self::Unreachable { cause: innermost.to_string() }
+    }
+}
+
+/// Sends `request` and reads the answer, which must be whole within `timeout`.
+pub(crate) async fn fetch(
+    request: RequestBuilder,
+    timeout: Duration,
+    max_bytes: usize,
+) -> Result<Vec<u8>, FetchError> {
+    let mut response = request.timeout(timeout).send().await?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status().as_u16()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max_bytes {
+            return Err(FetchError::TooLarge { max_bytes });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,220 @@
+//! `mana-sync dev`: a fleet on one machine, for whoever tries it or develops against it.
+//!
+//! One process holds the issuer and all replicas; Postgres runs beside it and dies with it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::demo::{self, DemoError};
+use super::guide;
+use super::issuer::{Issuer, IssuerError};
+use super::postgres::{Durability, EmbeddedPostgres, PostgresError, Settings as PostgresSettings};
+use crate::config::{Config, pg_bindir};
+use crate::node::{self, Node, NodeError, Settings};
+
+/// The secret of the fleet's own services; it guards nothing but this machine's toys.
+const SERVICE_KEY: &str = "dev-service-key";
+
+/// The role and the database of the fleet.
+const ROLE: &str = "mana_sync";
+
+/// A day.
+const TOKEN_LIFE: Duration = Duration::from_secs(86_400);
+
+/// A fleet on this machine.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// How many replicas to run.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    replicas: u16,
+    /// Port of the first replica; the others follow, and the issuer takes the one before. 0 takes
+    /// free ones.
+    #[arg(long, default_value_t = 3050)]
+    port: u16,
+    /// Folder that keeps the database and the issuer's key between runs.
+    #[arg(long, env = "MANA_SYNC_DEV_DATA")]
+    data: Option<PathBuf>,
+    /// Members of spaces, as user=space; by default alice and bob share "home".
+    #[arg(long, value_name = "USER=SPACE", value_delimiter = ',', value_parser = member,
+          default_values = ["alice=home", "bob=home"])]
+    member: Vec<(String, String)>,
+    /// Takes the tour itself, prints what happened, and ends.
+    #[arg(long)]
+    demo: bool,
+}
+
+/// A token for the fleet.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Whose token.
+    #[arg(long, default_value = "alice")]
+    user: String,
+    /// For how many seconds it is good.
+    #[arg(long, default_value_t = TOKEN_LIFE.as_secs())]
+    ttl: u64,
+    /// The fleet's folder.
+    #[arg(long, env = "MANA_SYNC_DEV_DATA")]
+    data: Option<PathBuf>,
+}
+
+/// Why the fleet does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// No Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// No issuer.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// A replica did not start.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A port or a folder can't be had.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        error: io::Error,
+    },
+    /// The tour went wrong.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+}
+
+fn member(text: &str) -> Result<(String, String), &'static str> {
+    let (user, space) = text.split_once('=').ok_or("is not user=space")?;
+    Ok((user.to_owned(), space.to_owned()))
+}
+
+/// The folder of the fleet: by default where things last, and where the account that Postgres runs
+/// under may go.
+fn folder(named: Option<&PathBuf>) -> Result<PathBuf, DevError> {
+    let folder = named.cloned().unwrap_or_else(|| PathBuf::from("/var/tmp/mana-sync-dev"));
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| DevError::Io { what: format!("cannot make {}", folder.display()), error })?;
+    Ok(folder)
+}
+
+/// A fleet that runs.
+pub(super) struct Fleet {
+    pub(super) issuer: SocketAddr,
+    pub(super) tokens: Issuer,
+    pub(super) replicas: Vec<Node>,
+    postgres: EmbeddedPostgres,
+}
+
+/// Runs a fleet until interrupted, or through the tour.
+///
+/// # Errors
+/// [`DevError`], a sentence.
+pub async fn run(args: &DevArgs) -> Result<(), DevError> {
+    let stop = CancellationToken::new();
+    let mut interrupt = signals()?;
+    let fleet = tokio::select! {
+        fleet = start(args, &stop) => fleet?,
+        () = interrupt.any() => return Ok(()),
+    };
+    let outcome = if args.demo {
+        tokio::select! {
+            outcome = demo::run(&fleet) => outcome.map_err(DevError::from),
+            () = interrupt.any() => Ok(()),
+        }
+    } else {
+        println!("{}", guide::text(&fleet, &args.member));
+        interrupt.any().await;
+        println!("\nStopping.");
+        Ok(())
+    };
+    stop.cancel();
+    for node in fleet.replicas {
+        node.stop().await;
+    }
+    fleet.postgres.stop().await;
+    outcome
+}
+
+struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+impl Signals {
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+fn signals() -> Result<Signals, DevError> {
+    let what = |error| DevError::Io { what: "cannot hear signals".to_owned(), error };
+    Ok(Signals(
+        signal(SignalKind::interrupt()).map_err(what)?,
+        signal(SignalKind::terminate()).map_err(what)?,
+    ))
+}
+
+async fn start(args: &DevArgs, stop: &CancellationToken) -> Result<Fleet, DevError> {
+    let folder = folder(args.data.as_ref())?;
+    let tokens = Issuer::with_key_file(SERVICE_KEY, &folder.join("issuer.key"))?;
+    for (user, space) in &args.member {
+        tokens.join(user, space);
+    }
+    let issuer_port = if args.port == 0 { 0 } else { args.port - 1 };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, issuer_port));
+    let in_use = |error| DevError::Io { what: format!("cannot listen on {address}"), error };
+    let listener = TcpListener::bind(address).await.map_err(in_use)?;
+    let issuer = listener.local_addr().map_err(in_use)?;
+    node::beside(tokens.clone().router(), listener, stop.clone());
+    let postgres = EmbeddedPostgres::start(PostgresSettings {
+        bindir: pg_bindir(),
+        data: Some(folder.join("postgres")),
+        durability: Durability::Durable,
+        extra: Vec::new(),
+    })
+    .await?;
+    postgres.create_role(ROLE).await?;
+    postgres.create_database(ROLE, ROLE, None).await?;
+    let mut replicas = Vec::new();
+    for number in 0..args.replicas {
+        let port = if args.port == 0 { 0 } else { args.port + number };
+        let settings = settings(&postgres.url(ROLE, ROLE), issuer, port)?;
+        replicas.push(Node::start(settings).await?);
+    }
+    Ok(Fleet { issuer, tokens, replicas, postgres })
+}
+
+/// What a replica of the fleet is told: the defaults, at this database and this issuer.
+fn settings(database: &str, issuer: SocketAddr, port: u16) -> Result<Settings, NodeError> {
+    let flags = [
+        format!("--database-url={database}"),
+        format!("--jwks-url=http://{issuer}/.well-known/jwks.json"),
+        format!("--mana-auth-url=http://{issuer}"),
+        format!("--mana-credits-url=http://{issuer}"),
+        format!("--mana-service-key={SERVICE_KEY}"),
+        "--bind=127.0.0.1".to_owned(),
+        "--cors-origins=http://localhost:5173".to_owned(),
+    ];
+    let config = Config::from_flags(flags)
+        .map_err(|_| NodeError::Settings("the dev fleet's own settings are refused"))?;
+    let mut settings = Settings::new(&config)?;
+    settings.address.set_port(port);
+    Ok(settings)
+}
+
+/// Prints a token of the fleet.
+///
+/// # Errors
+/// [`DevError`] where the fleet's key can't be read or made.
+pub fn token(args: &TokenArgs) -> Result<(), DevError> {
+    let folder = folder(args.data.as_ref())?;
+    let issuer = Issuer::with_key_file(SERVICE_KEY, &folder.join("issuer.key"))?;
+    println!("{}", issuer.token(&args.user, Duration::from_secs(args.ttl)));
+    Ok(())
+}

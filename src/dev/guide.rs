@@ -1,0 +1,52 @@
+//! What `mana-sync dev` prints: where everything is, and three lines to try.
+
+use std::fmt::Write;
+
+use super::command::Fleet;
+
+/// The guide to a fleet.
+pub(super) fn text(fleet: &Fleet, members: &[(String, String)]) -> String {
+    let mut out = String::from("\nmana-sync is running.\n\n");
+    for (number, node) in fleet.replicas.iter().enumerate() {
+        line(&mut out, &format!("replica {}", number + 1), &format!("http://{}", node.address()));
+    }
+    let issuer = fleet.issuer;
+    line(&mut out, "issuer", &format!("http://{issuer}"));
+    line(&mut out, "a token", &format!("http://{issuer}/token?user=alice"));
+    let shared: Vec<_> = members.iter().map(|(user, space)| format!("{user} in {space}")).collect();
+    line(&mut out, "spaces", &shared.join(", "));
+    let (Some(first), Some(last)) = (fleet.replicas.first(), fleet.replicas.last()) else {
+        return out;
+    };
+    let (first, last) = (first.address(), last.address());
+    let space = members.first().map_or("home", |(_, space)| space.as_str());
+    out.push_str("\nIn one terminal, be bob and follow the last replica:\n\n");
+    push_line(&mut out, &format!(
+        "  curl -N -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=bob')\" \
+         'http://{last}/sync/todo/stream?collections=tasks'"
+    ));
+    out.push_str("\nIn another, be alice and push through the first:\n\n");
+    push_line(&mut out, &format!(
+        "  curl -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=alice')\" \
+         -H 'X-Client-Id: laptop' 'http://{first}/sync/todo' \
+         -d '{{\"changes\":[{{\"table\":\"tasks\",\"id\":\"t1\",\"op\":\"insert\",\
+         \"data\":{{\"title\":\"Milk\"}},\"spaceId\":\"{space}\"}}]}}'"
+    ));
+    out.push_str("\nOr read what there is, through any of them:\n\n");
+    push_line(&mut out, &format!(
+        "  curl -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=bob')\" \
+         'http://{last}/sync/todo/pull?collection=tasks&since=1970-01-01T00:00:00Z'"
+    ));
+    out.push_str("\nCtrl-C stops everything.");
+    out
+}
+
+fn line(out: &mut String, name: &str, value: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "  {name:<11} {value}");
+}
+
+fn push_line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}

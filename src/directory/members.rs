@@ -1,0 +1,168 @@
+//! Is what the fleet holds about a user's memberships fresh? If not, one node asks.
+//!
+//! Answers live in the database, for all nodes; here is only the memory that one was fresh until
+//! when, so that a poll costs no question. Reads take memberships from the database itself, so a
+//! memory that is out of date can delay a joining, but never shows a space that was lost.
+
+use std::time::Duration;
+
+use moka::future::Cache;
+use tokio::time::{Instant, sleep};
+
+use super::services::AuthService;
+use crate::id::UserId;
+use crate::metrics;
+use crate::store::{Ask, Store, StoreError};
+
+/// The most users whose freshness is remembered.
+const MAX_USERS: u64 = 100_000;
+
+/// A question of another node that has no answer after this may be asked again.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// How long another node's question is waited for where nothing is known yet.
+const WAIT: Duration = Duration::from_secs(4);
+
+/// How often is looked whether the other node has its answer.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// A known answer, about which another node asks just now, is gone by for so long.
+const MEANWHILE: Duration = Duration::from_secs(1);
+
+/// Knows whether memberships are fresh. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Members {
+    store: Store,
+    service: Option<AuthService>,
+    life: Duration,
+    /// Until when a user's answer is fresh.
+    fresh: Cache<UserId, Instant>,
+}
+
+/// No fresh answer could be had; what is known holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NotFresh;
+
+/// What is known about the freshness of a user's memberships.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// They were found fresh until then some time ago.
+    Remembered(Instant),
+    /// They were looked up now, and are fresh until then.
+    Asked(Instant),
+    /// They could not be looked up.
+    Unknown,
+}
+
+impl Members {
+    /// Answers are good for `life`. Without a service, spaces are off.
+    #[must_use]
+    pub fn new(store: Store, service: Option<AuthService>, life: Duration) -> Self {
+        let fresh = Cache::builder().max_capacity(MAX_USERS).time_to_live(life).build();
+        Self { store, service, life, fresh }
+    }
+
+    /// Whether there are spaces at all.
+    #[must_use]
+    pub fn spaces_on(&self) -> bool {
+        self.service.is_some()
+    }
+
+    /// Sees to it that what the database holds about `user` is fresh, as far as that can be done.
+    pub async fn refresh(&self, user: &UserId) -> Freshness {
+        let Some(service) = &self.service else { return Freshness::Unknown };
+        if let Some(until) = self.fresh.get(user).await {
+            if Instant::now() < until {
+                metrics::lookup("membership", "cache");
+                return Freshness::Remembered(until);
+            }
+            self.fresh.invalidate(user).await;
+        }
+        let looked = self.fresh.try_get_with_by_ref(user, self.look_up(service, user)).await;
+        looked.map_or(Freshness::Unknown, Freshness::Asked)
+    }
+
+    /// The database says that nothing is verified: what is remembered is out of date.
+    pub async fn forget(&self, user: &UserId) {
+        self.fresh.invalidate(user).await;
+    }
+
+    /// Forgets what is known of a user, in the whole fleet, and asks at once.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database could not be told; then nothing is forgotten.
+    pub async fn invalidate(&self, user: &UserId) -> Result<(), StoreError> {
+        self.store.invalidate(user).await?;
+        self.forget(user).await;
+        self.refresh(user).await;
+        Ok(())
+    }
+
+    async fn look_up(&self, service: &AuthService, user: &UserId) -> Result<Instant, NotFresh> {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let asked = self.store.ask(user, self.life, LEASE).await.map_err(not_fresh)?;
+            match asked {
+                (Ask::Fresh(left), _) => {
+                    metrics::lookup("membership", "database");
+                    return Ok(Instant::now() + left);
+                }
+                (Ask::You(question), _) => {
+                    if let Some(until) = self.ask(service, user, question).await? {
+                        return Ok(until);
+                    }
+                }
+                (Ask::Another, true) => {
+                    metrics::lookup("membership", "last_known");
+                    return Ok(Instant::now() + MEANWHILE);
+                }
+                (Ask::Another, false) if Instant::now() < deadline => sleep(LOOK).await,
+                (Ask::Another, false) => return Err(NotFresh),
+            }
+        }
+    }
+
+    /// Asks the service, keeps its answer, and publishes what that allows. `None` where somebody
+    /// has invalidated meanwhile, so that the question is to be put again.
+    async fn ask(
+        &self,
+        service: &AuthService,
+        user: &UserId,
+        question: i64,
+    ) -> Result<Option<Instant>, NotFresh> {
+        let begun = Instant::now();
+        let spaces = match service.memberships(user).await {
+            Ok(spaces) => spaces,
+            Err(error) => {
+                tracing::warn!(%error, "memberships could not be looked up");
+                metrics::lookup("membership", "none");
+                self.store.unanswered(user, question).await.map_err(not_fresh)?;
+                return Err(NotFresh);
+            }
+        };
+        metrics::lookup("membership", "service");
+        let answered = self.store.answer(user, question, &spaces).await.map_err(not_fresh)?;
+        if answered.moved {
+            self.store.publish(user).await.map_err(not_fresh)?;
+        }
+        Ok(answered.kept.then_some(begun + self.life))
+    }
+}
+
+fn not_fresh(error: StoreError) -> NotFresh {
+    tracing::warn!(%error, "memberships could not be kept");
+    NotFresh
+}
+
+/// Publishes, now and then, what a node that died while publishing has left.
+pub async fn sweep(store: Store, every: Duration, stop: tokio_util::sync::CancellationToken) {
+    let mut ticks = tokio::time::interval(every);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let users = store.publishing().await.unwrap_or_default();
+        for user in users {
+            if let Err(error) = store.publish(&user).await {
+                tracing::warn!(%error, "a sweep could not publish");
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The wire: routes, and what each does.
+//!
+//! Handlers are thin: they take a verified [`extract::Caller`], ask the parts, and write the
+//! answer as text. Errors become statuses in [`error`] alone.
+
+mod body;
+mod error;
+mod extract;
+mod health;
+mod internal;
+mod measure;
+mod page;
+mod presence;
+mod pull;
+mod push;
+mod serve;
+mod session;
+mod stream;
+mod websocket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+pub use presence::Presence;
+pub use serve::{Server, ServerSettings};
+
+use crate::auth::Authenticator;
+use crate::directory::billing::Billing;
+use crate::directory::members::Members;
+use crate::directory::services::ServiceKey;
+use crate::feed::Feeds;
+use crate::listener::Hearing;
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::writer::Writer;
+use error::ApiError;
+
+/// Everything the handlers use.
+pub struct Api {
+    /// Verifies tokens.
+    pub auth: Authenticator,
+    /// Who pays.
+    pub billing: Billing,
+    /// Who is a member of what.
+    pub members: Members,
+    /// Stores pushes.
+    pub writer: Writer,
+    /// Reads pages.
+    pub store: Store,
+    /// How far the node has heard.
+    pub progress: Progress,
+    /// What streams follow.
+    pub feeds: Arc<Feeds>,
+    /// Who is connected.
+    pub presence: Presence,
+    /// When the listener heard something last.
+    pub hearing: Hearing,
+    /// When the node leaves.
+    pub drain: Drain,
+    /// The secret of `/internal`; without one it is closed.
+    pub service_key: Option<ServiceKey>,
+    /// Renders `/metrics`.
+    pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Bounds of this layer.
+    pub limits: Limits,
+    /// Kibibytes that bodies in flight may still take.
+    pub bodies: Arc<Semaphore>,
+}
+
+/// Bounds of the HTTP layer.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long a body may take to arrive.
+    pub body_time: Duration,
+    /// Streams and WebSockets of the node together.
+    pub streams: usize,
+    /// How often a stream sends its heartbeat.
+    pub heartbeat: Duration,
+}
+
+/// How the node takes its leave.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// Cancelled when the node is no longer ready.
+    pub unready: tokio_util::sync::CancellationToken,
+    /// Cancelled when streams are to end.
+    pub streams: tokio_util::sync::CancellationToken,
+    /// Their ends are spread over this.
+    pub spread: Duration,
+}
+
+/// All routes. `origins`: pages of these origins may call.
+pub fn router(api: Arc<Api>, origins: &[HeaderValue]) -> Router {
+    Router::new()
+        .route("/sync/{app_id}", post(push::push))
+        .route("/sync/{app_id}/pull", get(pull::pull))
+        .route("/sync/{app_id}/stream", get(stream::stream))
+        .route("/ws", get(websocket::all_apps))
+        .route("/ws/{app_id}", get(websocket::one_app))
+        .route("/internal/memberships/{user_id}/invalidate", post(internal::invalidate))
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(axum::middleware::from_fn(measure::measure))
+        .layer(cors(origins))
+        .layer(CatchPanicLayer::custom(|_| {
+            axum::response::IntoResponse::into_response(ApiError::Internal)
+        }))
+        .with_state(api)
+}
+
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.iter().cloned()))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("x-client-id"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(Duration::from_secs(3600))
+}

@@ -1,0 +1,139 @@
+//! Pages: what pull and push answer with, and what a stream begins with.
+
+use std::time::Duration;
+
+use super::Api;
+use crate::grant::Reader;
+use crate::id::{SpaceId, Stamp};
+use crate::protocol::limits::{PAGE_BYTES, PAGE_ROWS};
+use crate::protocol::{Cursor, PageEnd, Tables, page_end};
+use crate::store::{ChangeRow, Page, PageRead, PageRequest, StoreError};
+
+/// How long a read waits for the watermark to reach the clock, before it asks for the horizon.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) tables: &'a Tables,
+    pub(super) cursor: Cursor,
+    pub(super) max_rows: usize,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(tables: &'a Tables, cursor: Cursor) -> Self {
+        Self { tables, cursor, max_rows: PAGE_ROWS }
+    }
+}
+
+/// A page, with the cursors of its changes.
+#[derive(Debug)]
+pub(super) struct ReadPage {
+    pub(super) rows: Vec<ChangeRow>,
+    pub(super) more: bool,
+    /// Whether it began before the joining of some space.
+    pub(super) joining: bool,
+    pub(super) spaces: Option<Vec<SpaceId>>,
+    /// Where it ends.
+    pub(super) until: Cursor,
+    since: Stamp,
+    bound: Stamp,
+    pending: Option<Stamp>,
+}
+
+impl ReadPage {
+    fn new(page: Page, wanted: &Wanted<'_>, bound: Stamp) -> Self {
+        let mut read = Self {
+            more: page.more,
+            joining: page.pending.is_some(),
+            spaces: page.spaces,
+            until: wanted.cursor,
+            since: wanted.cursor.stamp,
+            bound,
+            pending: page.pending,
+            rows: page.rows,
+        };
+        read.until =
+            read.cursor_at(read.rows.last().map(|row| row.stamp), read.more, wanted.tables);
+        read
+    }
+
+    /// Its changes as clients read them.
+    pub(super) fn json(&self) -> Vec<Vec<u8>> {
+        self.rows.iter().map(ChangeRow::json).collect()
+    }
+
+    /// The cursor after a change of this page.
+    pub(super) fn cursor_after(&self, row: &ChangeRow, tables: &Tables) -> Cursor {
+        self.cursor_at(Some(row.stamp), true, tables)
+    }
+
+    fn cursor_at(&self, last: Option<Stamp>, more: bool, tables: &Tables) -> Cursor {
+        let end = PageEnd { last, more, bound: self.bound, pending: self.pending };
+        page_end(self.since, tables, end)
+    }
+}
+
+impl Api {
+    /// A page up to a watermark that has reached the clock as it stands now. Memberships are made
+    /// fresh before.
+    pub(super) async fn page(
+        &self,
+        reader: &Reader,
+        wanted: &Wanted<'_>,
+    ) -> Result<ReadPage, StoreError> {
+        use crate::directory::members::Freshness;
+        let fresh = self.members.refresh(reader.user()).await;
+        let page = self.page_up_to_clock(reader, wanted).await?;
+        if page.spaces.is_some() || !matches!(fresh, Freshness::Remembered(_)) {
+            return Ok(page);
+        }
+        // Invalidated since it was found fresh, maybe through another node.
+        self.members.forget(reader.user()).await;
+        self.members.refresh(reader.user()).await;
+        self.page_up_to_clock(reader, wanted).await
+    }
+
+    async fn page_up_to_clock(
+        &self,
+        reader: &Reader,
+        wanted: &Wanted<'_>,
+    ) -> Result<ReadPage, StoreError> {
+        let bound = self.progress.at();
+        let clock = match self.store.page(reader, &self.request(wanted, bound, true)).await? {
+            PageRead::Page(page) => return Ok(ReadPage::new(page, wanted, bound)),
+            PageRead::Behind(clock) => clock,
+        };
+        let bound = if self.progress.reach(clock, PATIENCE).await {
+            self.progress.at()
+        } else {
+            self.store.horizon().await?.max(self.progress.at())
+        };
+        self.page_up_to(reader, wanted, bound).await
+    }
+
+    /// A page up to a stamp that the horizon has passed.
+    pub(super) async fn page_up_to(
+        &self,
+        reader: &Reader,
+        wanted: &Wanted<'_>,
+        bound: Stamp,
+    ) -> Result<ReadPage, StoreError> {
+        match self.store.page(reader, &self.request(wanted, bound, false)).await? {
+            PageRead::Page(page) => Ok(ReadPage::new(page, wanted, bound)),
+            PageRead::Behind(_) => Err(sqlx::Error::RowNotFound.into()),
+        }
+    }
+
+    fn request<'a>(&self, wanted: &Wanted<'a>, bound: Stamp, up_to_clock: bool) -> PageRequest<'a> {
+        PageRequest {
+            tables: wanted.tables,
+            cursor: wanted.cursor,
+            bound,
+            up_to_clock,
+            spaces: self.members.spaces_on(),
+            max_rows: wanted.max_rows,
+            max_bytes: PAGE_BYTES,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Who is connected to this node: streams and WebSockets.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::id::UserId;
+use crate::metrics;
+
+/// Counts connections by user. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Presence(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    open: usize,
+    users: HashMap<UserId, usize>,
+}
+
+/// What is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An event stream.
+    Stream,
+    /// A WebSocket.
+    Socket,
+}
+
+/// A connection that counts as long as this lives.
+#[derive(Debug)]
+pub struct Present {
+    presence: Presence,
+    user: UserId,
+    kind: Kind,
+    /// Why it ends.
+    because: &'static str,
+}
+
+impl Present {
+    /// Says why it is about to end: `expired`, `drained`; otherwise the client left.
+    pub fn because(&mut self, reason: &'static str) {
+        self.because = reason;
+    }
+}
+
+impl Presence {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Streams and WebSockets, and users who have one.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let counts = self.lock();
+        (counts.open, counts.users.len())
+    }
+
+    /// Counts a connection, unless there are `max` already.
+    #[must_use]
+    pub fn enter(&self, user: &UserId, kind: Kind, max: usize) -> Option<Present> {
+        let mut counts = self.lock();
+        if counts.open >= max {
+            metrics::overflow("streams");
+            return None;
+        }
+        counts.open += 1;
+        let of_user = counts.users.entry(user.clone()).or_default();
+        *of_user += 1;
+        if *of_user == 1 {
+            metrics::user_connected();
+        }
+        match kind {
+            Kind::Stream => metrics::stream_opened(),
+            Kind::Socket => metrics::websocket_opened(),
+        }
+        Some(Present { presence: self.clone(), user: user.clone(), kind, because: "left" })
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        let mut counts = self.presence.lock();
+        counts.open -= 1;
+        if let Some(count) = counts.users.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                counts.users.remove(&self.user);
+                metrics::user_disconnected();
+            }
+        }
+        match self.kind {
+            Kind::Stream => metrics::stream_ended(self.because),
+            Kind::Socket => metrics::websocket_closed(),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `GET /sync/{appId}/pull`: a page of what is new.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::error::ApiError;
+use super::extract::{Caller, Params};
+use super::page::{ReadPage, Wanted};
+use crate::id::TableName;
+use crate::protocol::limits::PAGE_ROWS;
+use crate::protocol::{BadTables, Cursor, PageBody, Tables, Unpublished};
+
+pub(super) async fn pull(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let names = params.get("collections").or(params.get("collection")).unwrap_or("");
+    if names.is_empty() {
+        return Err(ApiError::Invalid("the parameter collection is missing".to_owned()));
+    }
+    // One name of `collection` may hold a comma; `collections` is a list.
+    let tables = match params.get("collections") {
+        Some(list) => Tables::parse(list),
+        None => TableName::new(names)
+            .map(Tables::one)
+            .map_err(|reason| BadTables::Name { name: names.to_owned(), reason }),
+    };
+    let tables = tables.map_err(|why| ApiError::Invalid(why.to_string()))?;
+    let since = params.get("since");
+    let since = since.ok_or_else(|| ApiError::Invalid("the parameter since is missing".into()))?;
+    let max_rows = params.get("limit").map_or(Ok(PAGE_ROWS), limit)?;
+    let wanted = Wanted { tables: &tables, cursor: Cursor::parse(since), max_rows };
+    let page = api.page(&caller.reader(), &wanted).await?;
+    Ok(answer(&page, &[]))
+}
+
+fn limit(text: &str) -> Result<usize, ApiError> {
+    let limit = text.parse().ok().filter(|limit| (1..=PAGE_ROWS).contains(limit));
+    limit.ok_or_else(|| {
+        ApiError::Invalid(format!("the parameter limit must be a number from 1 to {PAGE_ROWS}"))
+    })
+}
+
+/// The answer of pull and push.
+pub(super) fn answer(page: &ReadPage, unpublished: &[Unpublished]) -> Response {
+    let mut out = Vec::new();
+    PageBody {
+        changes: &page.json(),
+        synced_until: &page.until.to_string(),
+        has_more: page.more,
+        spaces: page.spaces.as_deref(),
+        unpublished,
+    }
+    .write(&mut out);
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], out)
+        .into_response()
+}

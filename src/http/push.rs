@@ -1,0 +1,70 @@
+//! `POST /sync/{appId}`: stores a changeset, and answers with what others changed.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::error::ApiError;
+use super::extract::Caller;
+use super::page::Wanted;
+use super::{Api, body, pull};
+use crate::grant::Writer;
+use crate::id::SpaceId;
+use crate::protocol::{Changeset, NewChange, Tables, Unpublished};
+
+pub(super) async fn push(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body::Held { bytes, share } = body::read(&api, &headers, body).await?;
+    let Changeset { client, since, changes } = Changeset::parse(bytes)?;
+    let writer = caller.writer(client);
+    let changes: Arc<[NewChange]> = changes.into();
+    let mut unpublished = Vec::new();
+    if !changes.is_empty() {
+        // Before the append, so that a member's change enters its space at once.
+        api.members.refresh(writer.reader().user()).await;
+        unpublished = api.writer.push(&writer, Arc::clone(&changes)).await?.unpublished;
+    }
+    let page = api.page(writer.reader(), &Wanted::new(&Tables::All, since)).await?;
+    if !unpublished.is_empty() {
+        publish_late(&api, &writer, &changes, page.spaces.as_deref(), &mut unpublished).await;
+    }
+    let unpublished: Vec<_> = unpublished.iter().filter_map(|place| changes.get(*place)).collect();
+    let unpublished: Vec<_> = unpublished.into_iter().filter_map(named).collect();
+    drop(share);
+    Ok(pull::answer(&page, &unpublished))
+}
+
+/// How the answer names a change that is stored for its author alone.
+fn named(change: &NewChange) -> Option<Unpublished> {
+    let space = change.space.clone()?;
+    Some(Unpublished { table: change.table.clone(), record: change.record.clone(), space })
+}
+
+/// What was left unpublished although the author is a member by now: another node is verifying
+/// the membership at this moment. Publishing is seen to here, so that the answer can leave it out.
+async fn publish_late(
+    api: &Api,
+    writer: &Writer,
+    changes: &[NewChange],
+    spaces: Option<&[SpaceId]>,
+    unpublished: &mut Vec<usize>,
+) {
+    let is_member = |place: &usize| {
+        let space = changes.get(*place).and_then(|change| change.space.as_ref());
+        space.zip(spaces).is_some_and(|(space, spaces)| spaces.contains(space))
+    };
+    if !unpublished.iter().any(is_member) {
+        return;
+    }
+    match api.store.publish(writer.reader().user()).await {
+        Ok(()) => unpublished.retain(|place| !is_member(place)),
+        Err(error) => tracing::warn!(%error, "publishing is left to the sweep"),
+    }
+}

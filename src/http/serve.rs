@@ -1,0 +1,113 @@
+//! Sockets: accepts them, bounds them, and speaks HTTP/1.1 on them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// How sockets are served.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// The most connections at once.
+    pub connections: usize,
+    /// How long a request's head may take to arrive, and a connection may be idle.
+    pub header_time: Duration,
+    /// A peer that acknowledges nothing for so long is gone.
+    pub peer_time: Duration,
+}
+
+/// A listening socket.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    settings: ServerSettings,
+    room: Arc<Semaphore>,
+}
+
+/// Bytes of a connection's read buffer.
+const BUFFER: usize = 8192;
+
+impl Server {
+    /// Listens on `address`.
+    ///
+    /// # Errors
+    /// Where the address can't be had.
+    pub fn bind(address: SocketAddr, router: Router, settings: ServerSettings) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        Ok(Self {
+            listener: TcpListener::from_std(socket.into())?,
+            router,
+            room: Arc::new(Semaphore::new(settings.connections)),
+            settings,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Where the socket does not know.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The next connection, to be run; it ends soon after `stop`, once the request under way is
+    /// answered. When the node is full, waiting clients wait in the listen queue.
+    pub async fn accept(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (stream, permit) = loop {
+            let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else {
+                std::future::pending::<()>().await;
+                continue;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => break (stream, permit),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        };
+        serve(stream, permit, self.router.clone(), self.settings.clone(), stop)
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    router: Router,
+    settings: ServerSettings,
+    stop: CancellationToken,
+) {
+    stream.set_nodelay(true).ok();
+    SockRef::from(&stream).set_tcp_user_timeout(Some(settings.peer_time)).ok();
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_time)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection broke");
+    }
+    drop(permit);
+}

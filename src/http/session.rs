@@ -1,0 +1,322 @@
+//! An event stream: a cursor that moves at the pace of its socket.
+//!
+//! It follows first, then reads pages from the database until it has caught up with the tails,
+//! then takes from the tails; whenever they can't serve it (it fell behind, memberships moved), it
+//! reads pages again. It queues nothing but the bytes it is about to send.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::Api;
+use super::page::{ReadPage, Wanted};
+use super::presence::Present;
+use crate::directory::members::Freshness;
+use crate::feed::{Caught, Following, Taken};
+use crate::grant::Reader;
+use crate::id::{SpaceId, TableName};
+use crate::metrics;
+use crate::protocol::limits::PAGE_BYTES;
+use crate::protocol::{
+    Cursor, EXPIRED_EVENT, HEARTBEAT_EVENT, Tables, changes_event, reconnect_event, spaces_event,
+};
+use crate::store::{ChangeRow, StoreError};
+
+/// A database that failed is asked again after this.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A lookup of memberships that failed is repeated after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// An event without changes.
+const NONE: &[&[u8]] = &[];
+
+/// How a stream ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Expired,
+    Drained,
+}
+
+/// Why a stream stopped waiting.
+enum Wake {
+    Moved,
+    Heartbeat,
+    Members,
+    Retry,
+    End(End),
+}
+
+/// One event stream.
+pub(super) struct Session {
+    api: Arc<Api>,
+    reader: Reader,
+    tables: Tables,
+    cursor: Cursor,
+    following: Following,
+    present: Present,
+    ready: VecDeque<Bytes>,
+    /// Whether anything was read yet: the first page reaches the clock.
+    begun: bool,
+    /// Whether the tails may serve it, or the database is to be read first.
+    live: bool,
+    /// Tables of which the history of a joined space was sent.
+    joining: Option<BTreeSet<TableName>>,
+    /// What the client was told last.
+    spaces: Option<Vec<SpaceId>>,
+    heartbeat: Instant,
+    expires: Instant,
+    /// When memberships are to be looked up again.
+    look_up: Instant,
+    /// When it leaves, once the node drains.
+    leaves: Option<Instant>,
+    ended: bool,
+}
+
+impl Session {
+    pub(super) fn new(
+        api: Arc<Api>,
+        reader: Reader,
+        tables: Tables,
+        cursor: Cursor,
+        expires: SystemTime,
+        present: Present,
+    ) -> Self {
+        let now = Instant::now();
+        let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+        Self {
+            following: Following::begin(Arc::clone(&api.feeds), reader.clone()),
+            heartbeat: now + api.limits.heartbeat,
+            expires: now + left.min(Duration::from_secs(365 * 86_400)),
+            look_up: now,
+            api,
+            reader,
+            tables,
+            cursor,
+            present,
+            ready: VecDeque::new(),
+            begun: false,
+            live: false,
+            joining: None,
+            spaces: None,
+            leaves: None,
+            ended: false,
+        }
+    }
+
+    /// The next bytes to send; `None` at the end.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
+            }
+            if self.ended {
+                return None;
+            }
+            if Instant::now() >= self.expires {
+                self.end(End::Expired);
+            } else if !self.live {
+                self.read().await;
+            } else {
+                self.take().await;
+            }
+        }
+    }
+
+    /// Takes from the tails, or waits.
+    async fn take(&mut self) {
+        match self.following.take(self.cursor, &self.tables, PAGE_BYTES) {
+            Caught::Behind(from) => {
+                metrics::tail_miss();
+                if let Some(from) = from.filter(|from| *from < self.cursor.stamp) {
+                    self.cursor = Cursor::at(from);
+                }
+                self.live = false;
+            }
+            Caught::Up(taken) if taken.entries.is_empty() => {
+                self.cursor = Cursor::at(taken.until);
+                let wake = self.wait(None).await;
+                self.act(wake).await;
+            }
+            Caught::Up(taken) => {
+                metrics::tail_hits(1);
+                self.send_taken(&taken);
+            }
+        }
+    }
+
+    /// Reads a page from the database. Its failures are waited out: the head is long sent.
+    async fn read(&mut self) {
+        if self.look_up <= Instant::now() {
+            self.refresh_members().await;
+        }
+        self.following.asking_members();
+        match self.read_page().await {
+            Ok(page) => {
+                self.begun = true;
+                self.tell_spaces(page.spaces.as_ref());
+                self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
+                self.live = !page.more;
+                self.send_page(&page);
+                if page.spaces.is_none() && self.api.members.spaces_on() {
+                    // Maybe invalidated since it was found fresh: look again, at once only if so.
+                    self.look_up_if_forgotten().await;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a stream waits for the database");
+                let wake = self.wait(Some(Instant::now() + PAUSE)).await;
+                self.act(wake).await;
+            }
+        }
+    }
+
+    async fn read_page(&self) -> Result<ReadPage, StoreError> {
+        let wanted = Wanted::new(&self.tables, self.cursor);
+        if self.begun {
+            self.api.page_up_to(&self.reader, &wanted, self.api.progress.at()).await
+        } else {
+            self.api.page(&self.reader, &wanted).await
+        }
+    }
+
+    async fn refresh_members(&mut self) {
+        let fresh = self.api.members.refresh(self.reader.user()).await;
+        let now = Instant::now();
+        self.look_up = match fresh {
+            Freshness::Remembered(until) | Freshness::Asked(until) => {
+                until.max(now + Duration::from_millis(100))
+            }
+            Freshness::Unknown => now + LOOK_AGAIN,
+        };
+    }
+
+    async fn look_up_if_forgotten(&mut self) {
+        let user = self.reader.user();
+        if matches!(self.api.members.refresh(user).await, Freshness::Remembered(_)) {
+            self.api.members.forget(user).await;
+            self.refresh_members().await;
+        }
+    }
+
+    /// Waits for what comes first.
+    async fn wait(&mut self, retry: Option<Instant>) -> Wake {
+        let drain = &self.api.drain;
+        if self.leaves.is_none() && drain.streams.is_cancelled() {
+            self.leaves = Some(Instant::now() + drain.spread.mul_f64(fastrand::f64()));
+        }
+        let leaves = self.leaves;
+        tokio::select! {
+            biased;
+            () = sleep_until(self.expires) => Wake::End(End::Expired),
+            () = sleep_until(leaves.unwrap_or(self.expires)), if leaves.is_some() => {
+                Wake::End(End::Drained)
+            }
+            () = sleep_until(self.heartbeat) => Wake::Heartbeat,
+            () = sleep_until(retry.unwrap_or(self.expires)), if retry.is_some() => Wake::Retry,
+            () = sleep_until(self.look_up), if self.api.members.spaces_on() => Wake::Members,
+            () = drain.streams.cancelled(), if leaves.is_none() => Wake::Retry,
+            () = self.following.moved(), if retry.is_none() => Wake::Moved,
+        }
+    }
+
+    async fn act(&mut self, wake: Wake) {
+        match wake {
+            Wake::Moved | Wake::Retry => {}
+            Wake::Heartbeat => {
+                self.heartbeat = Instant::now() + self.api.limits.heartbeat;
+                self.ready.push_back(Bytes::from_static(HEARTBEAT_EVENT));
+            }
+            // What it changes is rung, and read then.
+            Wake::Members => self.refresh_members().await,
+            Wake::End(end) => self.end(end),
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.ended = true;
+        self.ready.push_back(match end {
+            End::Expired => {
+                self.present.because("expired");
+                Bytes::from_static(EXPIRED_EVENT)
+            }
+            End::Drained => {
+                self.present.because("drained");
+                reconnect(Duration::from_millis(fastrand::u64(500..5_000)))
+            }
+        });
+    }
+
+    fn tell_spaces(&mut self, spaces: Option<&Vec<SpaceId>>) {
+        if let Some(spaces) = spaces
+            && self.spaces.as_ref() != Some(spaces)
+        {
+            let mut out = Vec::new();
+            spaces_event(&mut out, spaces);
+            self.ready.push_back(out.into());
+            self.spaces = Some(spaces.clone());
+        }
+    }
+
+    /// Sends a page as events, each a run of one table.
+    fn send_page(&mut self, page: &ReadPage) {
+        let mut out = Vec::new();
+        let mut runs = page.rows.chunk_by(|a, b| a.table == b.table).peekable();
+        while let (Some(run), last) = (runs.next(), runs.peek().is_none()) {
+            let Some((first, end)) = run.first().zip(run.last()) else { continue };
+            let until = if last { page.until } else { page.cursor_after(end, &self.tables) };
+            let changes: Vec<_> = run.iter().map(ChangeRow::json).collect();
+            let more = page.more || !last;
+            changes_event(&mut out, &first.table, &changes, &until.to_string(), more);
+        }
+        self.cursor = page.until;
+        self.note_joining(page, &mut out);
+        if !out.is_empty() {
+            self.ready.push_back(out.into());
+        }
+    }
+
+    /// After the history of a newly joined space, each requested table gets the new cursor.
+    fn note_joining(&mut self, page: &ReadPage, out: &mut Vec<u8>) {
+        if page.joining {
+            let sent = self.joining.get_or_insert_default();
+            sent.extend(page.rows.iter().filter_map(|row| TableName::new(&row.table).ok()));
+        }
+        if page.until.history.is_some() || page.more {
+            return;
+        }
+        let Some(sent) = self.joining.take() else { return };
+        let tables = match &self.tables {
+            Tables::Some(names) => names.clone(),
+            Tables::All => sent.into_iter().collect(),
+        };
+        let until = page.until.to_string();
+        for table in tables {
+            changes_event(out, table.as_str(), NONE, &until, false);
+        }
+    }
+
+    /// Sends what the tails held, in runs of one table.
+    fn send_taken(&mut self, taken: &Taken) {
+        let mut out = Vec::new();
+        let mut runs = taken.entries.chunk_by(|a, b| a.table == b.table).peekable();
+        while let (Some(run), last) = (runs.next(), runs.peek().is_none()) {
+            let Some((first, end)) = run.first().zip(run.last()) else { continue };
+            let until = Cursor::at(if last { taken.until } else { end.stamp });
+            let changes: Vec<&Bytes> = run.iter().map(|entry| &entry.json).collect();
+            let more = taken.more || !last;
+            changes_event(&mut out, first.table.as_str(), &changes, &until.to_string(), more);
+        }
+        self.cursor = Cursor::at(taken.until);
+        self.ready.push_back(out.into());
+    }
+}
+
+fn reconnect(retry: Duration) -> Bytes {
+    let mut out = Vec::new();
+    reconnect_event(&mut out, retry);
+    out.into()
+}

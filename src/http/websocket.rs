@@ -1,0 +1,213 @@
+//! `GET /ws` and `/ws/{appId}`: tells which apps moved, and leaves the reading to the client.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::error::ApiError;
+use super::presence::{Kind, Present};
+use super::{Api, extract};
+use crate::auth::Identity;
+use crate::directory::members::Freshness;
+use crate::feed::{Watched, Watching};
+use crate::id::{AppId, TableName};
+
+/// A socket that has not said who it is by then is closed.
+const AUTH_TIME: Duration = Duration::from_secs(10);
+
+/// The largest message a client may send: a token fits well.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// A lookup of memberships that failed is repeated after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What a client says. Other messages are ignored.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Said {
+    Auth {
+        token: String,
+    },
+    Ping,
+    #[serde(other)]
+    Other,
+}
+
+pub(super) async fn all_apps(
+    State(api): State<Arc<Api>>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    accept(api, upgrade, None)
+}
+
+pub(super) async fn one_app(
+    State(api): State<Arc<Api>>,
+    Path(app): Path<String>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let app = extract::app_id(&app)?;
+    accept(api, upgrade, Some(app))
+}
+
+fn accept(
+    api: Arc<Api>,
+    upgrade: WebSocketUpgrade,
+    app: Option<AppId>,
+) -> Result<Response, ApiError> {
+    if api.drain.unready.is_cancelled() {
+        return Err(ApiError::Busy("the node is about to leave"));
+    }
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        Conversation { api, socket, app }.run().await;
+    }))
+}
+
+struct Conversation {
+    api: Arc<Api>,
+    socket: WebSocket,
+    app: Option<AppId>,
+}
+
+/// The socket is gone, or the conversation is over.
+struct Over;
+
+impl Conversation {
+    async fn run(mut self) {
+        let Ok(Some((identity, _present))) = self.introduce().await else { return };
+        let user = identity.user.clone();
+        let mut watching = Watching::begin(Arc::clone(&self.api.feeds), user, self.app.clone());
+        let outcome = self.watch(&identity, &mut watching).await;
+        drop((outcome, watching));
+    }
+
+    /// Waits for the client to say who it is.
+    async fn introduce(&mut self) -> Result<Option<(Identity, Present)>, Over> {
+        let Ok(said) = timeout(AUTH_TIME, self.hear()).await else {
+            return self.close(close_code::POLICY, "no token came in time").await.map(|()| None);
+        };
+        let Said::Auth { token } = said? else {
+            return self
+                .close(close_code::POLICY, "the first message must be auth")
+                .await
+                .map(|()| None);
+        };
+        let Ok(identity) = self.api.identify(&token).await else {
+            return self
+                .close(close_code::POLICY, "the token is not valid here")
+                .await
+                .map(|()| None);
+        };
+        let max = self.api.limits.streams;
+        let Some(present) = self.api.presence.enter(&identity.user, Kind::Socket, max) else {
+            return self.close(close_code::AGAIN, "the node has no room").await.map(|()| None);
+        };
+        Ok(Some((identity, present)))
+    }
+
+    async fn watch(&mut self, identity: &Identity, watching: &mut Watching) -> Result<(), Over> {
+        let mut look_up = follow_spaces(&self.api, identity, watching).await;
+        self.say(&json!({"type": "auth-ok"})).await?;
+        let left = identity.expires.duration_since(SystemTime::now()).unwrap_or_default();
+        let expires = Instant::now() + left.min(Duration::from_secs(365 * 86_400));
+        let drain = self.api.drain.clone();
+        let mut leaves = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(expires) => {
+                    return self.close(close_code::POLICY, "the token has expired").await;
+                }
+                () = sleep_until(leaves.unwrap_or(expires)), if leaves.is_some() => {
+                    return self.close(close_code::RESTART, "the node is leaving").await;
+                }
+                () = drain.streams.cancelled(), if leaves.is_none() => {
+                    leaves = Some(Instant::now() + drain.spread.mul_f64(fastrand::f64()));
+                }
+                () = sleep_until(look_up) => {
+                    look_up = follow_spaces(&self.api, identity, watching).await;
+                }
+                said = self.hear() => {
+                    if matches!(said?, Said::Ping) {
+                        self.say(&json!({"type": "pong"})).await?;
+                    }
+                }
+                watched = watching.moved() => {
+                    if watched.members {
+                        self.api.members.forget(&identity.user).await;
+                        look_up = follow_spaces(&self.api, identity, watching).await;
+                    }
+                    self.tell(&watched).await?;
+                }
+            }
+        }
+    }
+
+    async fn tell(&mut self, watched: &Watched) -> Result<(), Over> {
+        for (app, tables) in &watched.apps {
+            // Tables that were too many to name are not named: the client looks at all of its own.
+            let tables: Vec<&str> = tables
+                .iter()
+                .flatten()
+                .map(TableName::as_str)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect();
+            let text = json!({"type": "sync-available", "appId": app.as_str(), "tables": tables});
+            self.say(&text).await?;
+        }
+        Ok(())
+    }
+
+    /// The next message of the client.
+    async fn hear(&mut self) -> Result<Said, Over> {
+        loop {
+            match self.socket.recv().await {
+                Some(Ok(Message::Text(text))) => {
+                    return Ok(serde_json::from_str(&text).unwrap_or(Said::Other));
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Over),
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    async fn say(&mut self, what: &serde_json::Value) -> Result<(), Over> {
+        // A client that does not read is not waited for.
+        let sent = timeout(AUTH_TIME, self.socket.send(Message::Text(what.to_string().into())));
+        sent.await.map_or(Err(Over), |sent| sent.map_err(|_| Over))
+    }
+
+    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Over> {
+        let frame = CloseFrame { code, reason: reason.into() };
+        let sent = timeout(AUTH_TIME, self.socket.send(Message::Close(Some(frame))));
+        sent.await.map_or(Err(Over), |sent| sent.map_err(|_| Over))
+    }
+}
+
+/// Watches the spaces of the user; says when to look again.
+async fn follow_spaces(api: &Api, identity: &Identity, watching: &mut Watching) -> Instant {
+    let fresh = api.members.refresh(&identity.user).await;
+    if api.members.spaces_on() {
+        match api.store.spaces(&identity.user).await {
+            Ok(spaces) => watching.set_spaces(&spaces.unwrap_or_default()),
+            Err(error) => {
+                tracing::warn!(%error, "a WebSocket could not read its spaces");
+                return Instant::now() + Duration::from_secs(1);
+            }
+        }
+    }
+    match fresh {
+        Freshness::Remembered(until) | Freshness::Asked(until) => {
+            until.max(Instant::now() + Duration::from_millis(100))
+        }
+        Freshness::Unknown => Instant::now() + LOOK_AGAIN,
+    }
+}

@@ -1,0 +1,222 @@
+//! A node: its parts, put together, started, and brought to an end.
+//!
+//! The only file that spawns. Every task is on a tracker and ends when told.
+
+mod settings;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+pub use settings::{Leaving, Settings};
+
+use crate::auth::Authenticator;
+use crate::directory::billing::Billing;
+use crate::directory::members::{self, Members};
+use crate::directory::services::{AuthService, ServiceKey};
+use crate::feed::Feeds;
+use crate::http::{Api, Drain, Presence, Server, router};
+use crate::listener::{self, Hearing, Listener};
+use crate::metrics;
+use crate::progress::progress;
+use crate::relay::Relay;
+use crate::store::{self, StartError, Store};
+use crate::telemetry;
+use crate::writer::writer;
+
+/// Doorbells that wait for the relay; it is quick.
+const DOORBELLS: usize = 4096;
+
+/// How often is looked for publishing that a node has left undone.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The database does not suit.
+    #[error(transparent)]
+    Database(#[from] StartError),
+    /// The address can't be had.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, #[source] io::Error),
+    /// The HTTP client can't be built.
+    #[error("cannot make outgoing requests: {0}")]
+    Client(#[from] reqwest::Error),
+    /// Metrics can't be gathered.
+    #[error(transparent)]
+    Metrics(#[from] telemetry::RecorderError),
+    /// A setting does not go with another.
+    #[error("{0}")]
+    Settings(&'static str),
+}
+
+impl From<store::StoreError> for NodeError {
+    fn from(error: store::StoreError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// A running node.
+pub struct Node {
+    address: SocketAddr,
+    leaving: Leaving,
+    drain: Drain,
+    store: Store,
+    /// Ends accepting, and each connection once its request is answered.
+    connections_stop: CancellationToken,
+    connections: TaskTracker,
+    /// Ends the tasks behind.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Node {
+    /// Prepares the database, and starts all parts.
+    ///
+    /// # Errors
+    /// [`NodeError`], a sentence that says what to do.
+    pub async fn start(settings: Settings) -> Result<Self, NodeError> {
+        Store::prepare(&settings.listener.url).await?;
+        let store = Store::new(&settings.database)?;
+        let start = store.horizon().await?;
+        let feeds = Arc::new(Feeds::new(start, settings.tail_bytes));
+        let (advance, progress) = progress(start);
+        let (writer, lanes) = writer(&store, progress.clone(), &settings.writer);
+        let (heard, doorbells) = mpsc::channel(DOORBELLS);
+        let hearing = Hearing::default();
+        let drain = Drain {
+            unready: CancellationToken::new(),
+            streams: CancellationToken::new(),
+            spread: settings.leaving.spread,
+        };
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(2))
+            .build()?;
+        let auth = Authenticator::new(settings.auth.clone(), http.clone());
+        let members = Members::new(
+            store.clone(),
+            with_key(settings.auth_url, settings.service_key.as_ref())?
+                .map(|(url, key)| AuthService::new(url, key, http.clone())),
+            settings.membership_life,
+        );
+        let credits = with_key(settings.credits_url, settings.service_key.as_ref())?;
+        let metrics = telemetry::metrics_handle()?;
+        let api = Arc::new(Api {
+            auth: auth.clone(),
+            billing: Billing::new(credits, settings.exempt, http),
+            members,
+            writer,
+            store: store.clone(),
+            progress: progress.clone(),
+            feeds: Arc::clone(&feeds),
+            presence: Presence::default(),
+            hearing: hearing.clone(),
+            drain: drain.clone(),
+            service_key: settings.service_key,
+            metrics: metrics.clone(),
+            limits: settings.limits,
+            bodies: Arc::new(Semaphore::new(settings.body_bytes / 1024)),
+        });
+        let server =
+            Server::bind(settings.address, router(api, &settings.origins), settings.server)
+                .map_err(|error| NodeError::Bind(settings.address, error))?;
+        let address = server.address().map_err(|error| NodeError::Bind(settings.address, error))?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let relay = Relay::new(store.clone(), feeds, advance, doorbells, start);
+        tasks.spawn(relay.run(settings.compare_every, stop.clone()));
+        let beat_every = settings.listener.heartbeat;
+        tasks.spawn(Listener::new(settings.listener, heard, hearing).run(stop.clone()));
+        tasks.spawn(listener::beat(store.clone(), progress, beat_every, stop.clone()));
+        tasks.spawn({
+            let stop = stop.clone();
+            async move { auth.run(stop).await }
+        });
+        tasks.spawn(members::sweep(store.clone(), SWEEP, stop.clone()));
+        tasks.spawn(telemetry::run_upkeep(metrics, stop.clone()));
+        for lane in lanes.run(stop.clone()) {
+            tasks.spawn(lane);
+        }
+        let connections_stop = CancellationToken::new();
+        let connections = TaskTracker::new();
+        tasks.spawn(accept(server, connections.clone(), connections_stop.clone()));
+        metrics::build_info();
+        let leaving = settings.leaving;
+        Ok(Self { address, leaving, drain, store, connections_stop, connections, stop, tasks })
+    }
+
+    /// Where it listens for clients.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Leaves in order: unready, then no new connections, then streams end spread over a while,
+    /// pushes under way are answered, and all stops; at the latest at the deadline.
+    pub async fn leave(self) {
+        let leaving = self.leaving.clone();
+        metrics::draining(true);
+        self.drain.unready.cancel();
+        let orderly = async {
+            sleep(leaving.delay).await;
+            self.connections_stop.cancel();
+            self.drain.streams.cancel();
+            self.connections.close();
+            self.connections.wait().await;
+        };
+        if timeout(leaving.deadline, orderly).await.is_err() {
+            tracing::warn!("the deadline came before all connections had ended");
+        }
+        self.stop().await;
+    }
+
+    /// Stops at once: connections break.
+    pub async fn stop(self) {
+        self.connections_stop.cancel();
+        self.drain.unready.cancel();
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end");
+        }
+        timeout(Duration::from_secs(2), self.store.close()).await.ok();
+    }
+}
+
+fn with_key(
+    url: Option<Url>,
+    key: Option<&ServiceKey>,
+) -> Result<Option<(Url, ServiceKey)>, NodeError> {
+    match (url, key) {
+        (None, _) => Ok(None),
+        (Some(url), Some(key)) => Ok(Some((url, key.clone()))),
+        (Some(_), None) => Err(NodeError::Settings("MANA_SERVICE_KEY is missing")),
+    }
+}
+
+async fn accept(server: Server, connections: TaskTracker, stop: CancellationToken) {
+    while let Some(connection) = stop.run_until_cancelled(server.accept(stop.clone())).await {
+        connections.spawn(connection);
+    }
+}
+
+/// Serves something beside the nodes in this process until told to stop: the `dev` fleet's issuer.
+#[expect(clippy::disallowed_methods, reason = "this file is the one that spawns")]
+pub fn beside(router: Router, listener: TcpListener, stop: CancellationToken) {
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "a server beside the nodes ended");
+        }
+    });
+}

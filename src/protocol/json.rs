@@ -1,0 +1,175 @@
+//! JSON as text: the members of an object, strings, and copies that fit on one line.
+//!
+//! Values stay slices of the text they came in. `serde_json` passes over a [`RawValue`] without
+//! recursion, so no nesting can exhaust the stack.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::{memchr, memchr2, memmem};
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Hands the members of an object to a closure, key and value as they stand in the text.
+pub(super) struct Members<F>(pub(super) F);
+
+impl<'de, F: FnMut(&'de RawValue, &'de RawValue)> DeserializeSeed<'de> for Members<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(&'de RawValue, &'de RawValue)> Visitor<'de> for Members<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((key, value)) = map.next_entry()? {
+            (self.0)(key, value);
+        }
+        Ok(())
+    }
+}
+
+/// Calls `member` with each member of the object in `text`, and says whether it is an object.
+pub(super) fn each_member<'a>(
+    text: &'a str,
+    member: impl FnMut(&'a RawValue, &'a RawValue),
+) -> bool {
+    serde_json::Deserializer::from_str(text).deserialize_any(Members(member)).is_ok()
+}
+
+/// The value of the object's last member of that name; `null` counts as none.
+pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
+    // A name stands there as it is, or with some letter as `\u`.
+    let mentions = |text: &str| memmem::find(object.as_bytes(), text.as_bytes()).is_some();
+    if !mentions(name) && !mentions("\\u") {
+        return None;
+    }
+    let mut found = None;
+    each_member(object, |key, value| {
+        if string(key).is_some_and(|key| key == name) {
+            found = given(value);
+        }
+    });
+    found
+}
+
+/// The value, where it is not `null`.
+pub(super) fn given(value: &RawValue) -> Option<&RawValue> {
+    (value.get() != "null").then_some(value)
+}
+
+/// The text of a JSON string; none where the value is no string.
+pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let quoted = value.get();
+    let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    match memchr(b'\\', text.as_bytes()) {
+        None => Some(Cow::Borrowed(text)),
+        Some(_) => serde_json::from_str(quoted).ok().map(Cow::Owned),
+    }
+}
+
+/// Whether the value is an object.
+pub(super) fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
+}
+
+/// Appends `text` as a JSON string.
+pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
+    // Nothing can fail in writing a string to memory.
+    drop(serde_json::to_writer(out, text));
+}
+
+/// Appends the JSON `text` on one line. Raw line ends are legal in JSON only between tokens,
+/// where a space says the same; in an event they would end the line.
+pub(super) fn put_raw(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text.as_bytes();
+    while let Some(end) = memchr2(b'\n', b'\r', rest) {
+        out.extend_from_slice(&rest[..end]);
+        out.push(b' ');
+        rest = &rest[end + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Appends what `items` put, commas between.
+pub(super) fn put_list<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut put: impl FnMut(&mut Vec<u8>, T),
+) {
+    for (place, item) in items.into_iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        put(out, item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn raw(text: &str) -> &RawValue {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn members_come_as_they_stand() {
+        let mut seen = Vec::new();
+        let text = " {\"a\" : 1.50 ,\n\"\\u0062\":[ 1 ] , \"a\":\"x\"} ";
+        assert!(each_member(text, |key, value| seen.push((key.get(), value.get()))));
+        assert_eq!(seen, [("\"a\"", "1.50"), ("\"\\u0062\"", "[ 1 ]"), ("\"a\"", "\"x\"")]);
+        for text in ["[]", "null", "1", "\"{}\"", "", "{"] {
+            assert!(!each_member(text, |_, _| ()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_found_by_its_name() {
+        let find = |object| member(object, "spaceId").map(RawValue::get);
+        assert_eq!(find(r#"{"a":1,"spaceId":"x"}"#), Some("\"x\""));
+        assert_eq!(find(r#"{"space\u0049d":"x"}"#), Some("\"x\""));
+        assert_eq!(find(r#"{"spaceId":"x","spaceId":"y"}"#), Some("\"y\""));
+        assert_eq!(find(r#"{"spaceId":"x","spaceId":null}"#), None);
+        assert_eq!(find(r#"{"a":{"spaceId":"x"},"b":"spaceId"}"#), None);
+        assert_eq!(find(r#"{"a":1}"#), None);
+    }
+
+    #[test]
+    fn a_string_is_borrowed_where_it_can_be() {
+        assert!(matches!(string(raw("\"ä\"")), Some(Cow::Borrowed("ä"))));
+        assert_eq!(string(raw(r#""a\"\u00e4\\""#)).as_deref(), Some("a\"ä\\"));
+        assert_eq!(string(raw("\"\"")).as_deref(), Some(""));
+        for other in ["1", "null", "{}", "[\"a\"]"] {
+            assert_eq!(string(raw(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn raw_text_is_put_on_one_line() {
+        let mut out = Vec::new();
+        put_raw(&mut out, "{\r\n  \"a\\n\": 1\n}");
+        assert_eq!(String::from_utf8(out).unwrap(), "{    \"a\\n\": 1 }");
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_comes_back(text in any::<String>()) {
+            let mut out = Vec::new();
+            put_string(&mut out, &text);
+            let out = String::from_utf8(out).unwrap();
+            prop_assert!(!out.contains(['\n', '\r']));
+            prop_assert_eq!(string(raw(&out)).unwrap(), text);
+        }
+    }
+}

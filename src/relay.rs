@@ -1,0 +1,244 @@
+//! From rings to tails: moves the watermark, and reads what moved, once for all who follow.
+//!
+//! One task holds the watermark. Rings move it at once, which is all that pushes and pulls wait
+//! for. Behind it, step by step, one statement reads all moved feeds that somebody here follows,
+//! and the step is published to the streams as one; while it reads, the next step gathers.
+//!
+//! Invariant: whatever the watermark passes was named to the feeds: by its ring, or by asking.
+
+mod compare;
+mod step;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::doorbell::{Doorbell, Move};
+use crate::feed::{Ages, Feeds};
+use crate::id::Stamp;
+use crate::listener::Heard;
+use crate::metrics;
+use crate::progress::Advance;
+use crate::store::{Store, StoreError};
+use crate::watermark::{PATIENCE, Step, Watermark};
+use compare::{Comparison, Named};
+use step::{Stepped, read_step};
+
+/// A horizon that stands still this long is held by somebody who is named and ended.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// After an error the database is given this long.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// The task that relays.
+pub struct Relay {
+    store: Store,
+    feeds: Arc<Feeds>,
+    advance: Advance,
+    heard: mpsc::Receiver<Heard>,
+    watermark: Watermark,
+    /// What the watermark has passed and no step has taken yet.
+    moves: Vec<Move>,
+    /// The stretch among it that no ring named.
+    unnamed: Option<(Stamp, Stamp)>,
+    ages: Ages,
+    named: Named,
+    /// Since when the watermark has not moved although something is ahead of it.
+    still_since: Option<Instant>,
+    /// The listener was away: the horizon is to be asked for, whatever the chain says.
+    deaf: bool,
+    /// No question before this.
+    not_before: Instant,
+}
+
+/// An answer about the horizon, and who holds it, where that was asked.
+type Answer = Result<(Stamp, Option<(Stamp, i32)>), StoreError>;
+
+impl Relay {
+    /// A relay from `start`, a stamp that the horizon has passed.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        feeds: Arc<Feeds>,
+        advance: Advance,
+        heard: mpsc::Receiver<Heard>,
+        start: Stamp,
+    ) -> Self {
+        Self {
+            store,
+            feeds,
+            advance,
+            heard,
+            watermark: Watermark::new(start),
+            moves: Vec::new(),
+            unnamed: None,
+            ages: Ages::default(),
+            named: Named::new(start),
+            still_since: None,
+            deaf: false,
+            not_before: Instant::now(),
+        }
+    }
+
+    /// Relays until told to stop. `compare_every`: how often rings are checked against the log.
+    pub async fn run(mut self, compare_every: Duration, stop: CancellationToken) {
+        let mut asking: Option<BoxFuture<'static, Answer>> = None;
+        let mut stepping: Option<BoxFuture<'static, Stepped>> = None;
+        let mut comparing: Option<BoxFuture<'static, Comparison>> = None;
+        let mut compare = interval(compare_every);
+        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        compare.reset();
+        loop {
+            if stepping.is_none() {
+                stepping = self.begin_step();
+            }
+            let ask_at = self.ask_at().filter(|_| asking.is_none());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                heard = self.heard.recv() => match heard {
+                    Some(Heard::Doorbell(doorbell)) => self.hear(doorbell),
+                    Some(Heard::Gap) => {
+                        self.watermark.lost();
+                        self.deaf = true;
+                        asking = Some(self.ask());
+                    }
+                    None => return,
+                },
+                stamp = self.advance.raised() => {
+                    self.watermark.clock(stamp, std::time::Instant::now());
+                }
+                answer = wait(&mut asking) => self.take_answer(answer),
+                stepped = wait(&mut stepping) => self.publish(stepped),
+                found = wait(&mut comparing) => self.take_comparison(&found),
+                () = sleep_until(ask_at.unwrap_or_else(Instant::now)), if ask_at.is_some() => {
+                    asking = Some(self.ask());
+                }
+                _ = compare.tick(), if comparing.is_none() => {
+                    let window = self.named.close(self.feeds.published());
+                    comparing = window.map(|w| w.compare(self.store.clone(), &self.feeds).boxed());
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, doorbell: Doorbell) {
+        let now = std::time::Instant::now();
+        match doorbell {
+            Doorbell::Ring(ring) => {
+                let step = self.watermark.ring(ring, now);
+                self.moved(step);
+            }
+            Doorbell::Clock(clock) => self.watermark.clock(clock, now),
+        }
+    }
+
+    fn moved(&mut self, step: Option<Step>) {
+        metrics::watermark_lag(self.watermark.ahead().since(self.watermark.at()));
+        if self.watermark.ahead() <= self.watermark.at() {
+            self.still_since = None;
+        }
+        let Some(step) = step else { return };
+        self.still_since = None;
+        self.moves.extend(step.moves);
+        if let Some((from, to)) = step.unnamed {
+            self.unnamed = Some((self.unnamed.map_or(from, |(first, _)| first), to));
+        }
+        self.advance.to(step.to);
+    }
+
+    /// When the horizon is to be asked for next.
+    fn ask_at(&self) -> Option<Instant> {
+        if self.deaf {
+            return Some(self.not_before);
+        }
+        let since = self.watermark.stuck_since()?;
+        Some((Instant::from_std(since) + PATIENCE).max(self.not_before))
+    }
+
+    fn ask(&self) -> BoxFuture<'static, Answer> {
+        let store = self.store.clone();
+        let still = self.still_since.map_or(Duration::ZERO, |since| since.elapsed());
+        async move {
+            let horizon = store.horizon().await?;
+            let holder = if still > STUCK { store.holder().await? } else { None };
+            if let Some((lower, pid)) = holder {
+                end_holder(&store, lower, pid, still).await;
+            }
+            Ok((horizon, holder))
+        }
+        .boxed()
+    }
+
+    fn take_answer(&mut self, answer: Answer) {
+        let now = Instant::now();
+        match answer {
+            Ok((horizon, holder)) => {
+                self.deaf = false;
+                let step = self.watermark.horizon(horizon, now.into_std());
+                if step.is_some() {
+                    metrics::gap_closed();
+                } else if self.watermark.ahead() > self.watermark.at() {
+                    self.still_since.get_or_insert(now);
+                }
+                if holder.is_some() {
+                    self.not_before = now + PAUSE;
+                }
+                self.moved(step);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the horizon could not be asked for");
+                self.not_before = now + PAUSE;
+            }
+        }
+    }
+
+    fn begin_step(&mut self) -> Option<BoxFuture<'static, Stepped>> {
+        let to = self.watermark.at();
+        if to <= self.feeds.published() {
+            return None;
+        }
+        let moves = std::mem::take(&mut self.moves);
+        let unnamed = self.unnamed.take();
+        Some(read_step(self.store.clone(), Arc::clone(&self.feeds), to, moves, unnamed).boxed())
+    }
+
+    fn publish(&mut self, stepped: Stepped) {
+        self.named.note(&stepped.moves);
+        self.feeds.publish(&stepped.underway, stepped.brought, &stepped.moves, &mut self.ages);
+    }
+
+    fn take_comparison(&mut self, found: &Comparison) {
+        for m in &found.missed {
+            tracing::error!(?m, "a ring was missed");
+        }
+        metrics::compare_found(found.missed.len());
+        self.feeds.missed(&found.missed, found.from);
+    }
+}
+
+/// Names the server process that holds the horizon, and ends it where the role may.
+async fn end_holder(store: &Store, lower: Stamp, pid: i32, still: Duration) {
+    metrics::horizon_stuck(still);
+    let ended = matches!(store.end_process(pid).await, Ok(true));
+    if ended {
+        metrics::horizon_holder_ended();
+    }
+    tracing::error!(pid, lower = lower.micros(), ended, "a server process holds the horizon");
+}
+
+/// Waits for what is under way, and takes its end; for ever where nothing is.
+async fn wait<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
+    match slot {
+        Some(future) => {
+            let result = future.await;
+            *slot = None;
+            result
+        }
+        None => std::future::pending().await,
+    }
+}

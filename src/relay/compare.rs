@@ -1,0 +1,89 @@
+//! The periodic comparison: does the log hold moves that no ring named? There should be none.
+
+use std::collections::HashSet;
+
+use crate::doorbell::Move;
+use crate::feed::Feeds;
+use crate::id::Stamp;
+use crate::store::Store;
+
+/// The most moves that are remembered in a window; a busier window is not compared.
+const MAX_NAMED: usize = 100_000;
+
+/// What was named since the last comparison.
+pub(super) struct Named {
+    from: Stamp,
+    keys: HashSet<Move>,
+    overflowed: bool,
+}
+
+/// A window that is over.
+pub(super) struct Window {
+    from: Stamp,
+    to: Stamp,
+    keys: HashSet<Move>,
+}
+
+/// What a comparison found.
+pub(super) struct Comparison {
+    /// Where its window began.
+    pub(super) from: Stamp,
+    /// Moves that no ring had named.
+    pub(super) missed: Vec<Move>,
+}
+
+impl Named {
+    pub(super) fn new(from: Stamp) -> Self {
+        Self { from, keys: HashSet::new(), overflowed: false }
+    }
+
+    pub(super) fn note(&mut self, moves: &[Move]) {
+        if self.keys.len() + moves.len() > MAX_NAMED {
+            self.overflowed = true;
+            self.keys.clear();
+        }
+        if !self.overflowed {
+            self.keys.extend(moves.iter().map(key));
+        }
+    }
+
+    /// Ends the window at `to`, and begins the next there.
+    pub(super) fn close(&mut self, to: Stamp) -> Option<Window> {
+        let ended = std::mem::replace(self, Self::new(to));
+        (!ended.overflowed && ended.from < to).then_some(Window {
+            from: ended.from,
+            to,
+            keys: ended.keys,
+        })
+    }
+}
+
+/// A move without the tables.
+fn key(m: &Move) -> Move {
+    match m {
+        Move::Feed(id, _) => Move::Feed(id.clone(), None),
+        Move::Members(user) => Move::Members(user.clone()),
+    }
+}
+
+impl Window {
+    /// Asks the log about those who are followed here.
+    pub(super) fn compare(
+        self,
+        store: Store,
+        feeds: &Feeds,
+    ) -> impl Future<Output = Comparison> + Send + use<> {
+        let (users, spaces) = feeds.owners();
+        async move {
+            let moved = match store.moved(&users, &spaces, self.from, self.to).await {
+                Ok(moved) => moved,
+                Err(error) => {
+                    tracing::warn!(%error, "rings could not be compared with the log");
+                    Vec::new()
+                }
+            };
+            let missed = moved.into_iter().filter(|m| !self.keys.contains(&key(m))).collect();
+            Comparison { from: self.from, missed }
+        }
+    }
+}

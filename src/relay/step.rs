@@ -1,0 +1,114 @@
+//! A step of the relay: names what moved, and reads it by one statement.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::doorbell::{FeedId, Move, Owner};
+use crate::feed::{Brought, Entry, Feeds, Underway};
+use crate::id::{AppId, ClientId, SpaceId, Stamp, TableName, UserId};
+use crate::metrics;
+use crate::store::{FeedRow, FeedsRead, Store};
+
+/// The most changes that a step reads into memory; past it, streams read the database.
+const MAX_ROWS: usize = 10_000;
+/// The most bytes that a step reads into memory.
+const MAX_BYTES: usize = 16_000_000;
+
+/// A step, ready to be published.
+pub(super) struct Stepped {
+    pub(super) underway: Underway,
+    /// What moved, by ring or by asking.
+    pub(super) moves: Vec<Move>,
+    /// What was read; `None` where streams are to go to the database.
+    pub(super) brought: Option<Brought>,
+}
+
+/// Reads the step up to `to`.
+pub(super) async fn read_step(
+    store: Store,
+    feeds: Arc<Feeds>,
+    to: Stamp,
+    mut moves: Vec<Move>,
+    unnamed: Option<(Stamp, Stamp)>,
+) -> Stepped {
+    let begun = Instant::now();
+    // First, so that whoever follows while the moves are named reads the database up to here.
+    feeds.aim(to);
+    if let Some((from, upto)) = unnamed {
+        moves.extend(name_moves(&store, &feeds, from, upto).await);
+    }
+    let underway = feeds.begin(to, &moves);
+    let ids = underway.ids();
+    if ids.is_empty() {
+        metrics::relay_step(0, 0, begun.elapsed());
+        return Stepped { underway, moves, brought: Some(Brought::new()) };
+    }
+    let brought = match store.feeds(&ids, underway.stretch(), MAX_ROWS, MAX_BYTES).await {
+        Ok(FeedsRead::Rows(rows)) => {
+            metrics::relay_step(1, rows.len(), begun.elapsed());
+            Some(sort_into_feeds(rows, underway.stretch(), &ids))
+        }
+        Ok(FeedsRead::TooMuch) => None,
+        Err(error) => {
+            tracing::warn!(%error, "a step could not be read; streams go to the database");
+            None
+        }
+    };
+    Stepped { underway, moves, brought }
+}
+
+/// Asks what moved, until there is an answer: unnamed moves would be lost to the streams.
+async fn name_moves(store: &Store, feeds: &Feeds, from: Stamp, to: Stamp) -> Vec<Move> {
+    metrics::catch_up();
+    loop {
+        let (users, spaces) = feeds.owners();
+        if users.is_empty() && spaces.is_empty() {
+            return Vec::new();
+        }
+        match store.moved(&users, &spaces, from, to).await {
+            Ok(moves) => return moves,
+            Err(error) => {
+                tracing::warn!(%error, "what moved could not be asked");
+                tokio::time::sleep(super::PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A row belongs to its author's feed, and to its space's; each has its own stamp there.
+fn sort_into_feeds(rows: Vec<FeedRow>, (low, high): (Stamp, Stamp), ids: &[FeedId]) -> Brought {
+    let mut brought: Brought = HashMap::with_capacity(ids.len());
+    for row in rows {
+        let (Ok(app), Ok(author), Ok(table)) =
+            (AppId::new(&row.app), UserId::new(&row.author), TableName::new(&row.change.table))
+        else {
+            continue; // Written by SQL, under a name that no client can have.
+        };
+        let json = Bytes::from(row.change.json());
+        let client = row.client.as_deref().and_then(|client| ClientId::new(client).ok());
+        let mut put = |owner: Owner, stamp: Stamp| {
+            let id = FeedId { owner, app: app.clone() };
+            if stamp <= low || stamp > high || ids.binary_search(&id).is_err() {
+                return;
+            }
+            brought.entry(id).or_default().push(Arc::new(Entry {
+                stamp,
+                table: table.clone(),
+                author: author.clone(),
+                client: client.clone(),
+                json: json.clone(),
+            }));
+        };
+        put(Owner::User(author.clone()), row.change.stamp);
+        if let Some((space, at)) = &row.published
+            && let Ok(space) = SpaceId::new(space)
+        {
+            put(Owner::Space(space), *at);
+        }
+    }
+    brought.values_mut().for_each(|entries| entries.sort_by_key(|entry| entry.stamp));
+    brought
+}

@@ -1,0 +1,58 @@
+//! How the node connects.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use super::{Store, StoreError};
+
+/// How the node connects to Postgres.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `postgres://…`, of an ordinary role.
+    pub url: String,
+    /// The most connections.
+    pub connections: u32,
+    /// How long a request waits for a free connection.
+    pub acquire: Duration,
+    /// How long a statement may take, for the server and for us.
+    pub statement: Duration,
+}
+
+/// Options for every connection: the server ends what takes too long and drops a client that is
+/// gone, so that nothing of ours can hold the horizon or a lock.
+///
+/// # Errors
+/// Where `url` is no Postgres URL.
+pub fn connect_options(url: &str, statement: Duration) -> Result<PgConnectOptions, sqlx::Error> {
+    let millis = |d: Duration| d.as_millis().max(1).to_string();
+    Ok(PgConnectOptions::from_str(url)?.application_name("mana-sync").options([
+        ("statement_timeout", millis(statement)),
+        ("lock_timeout", millis(statement)),
+        ("idle_in_transaction_session_timeout", millis(statement)),
+        ("tcp_user_timeout", millis(statement)),
+        ("tcp_keepalives_idle", "5".to_owned()),
+        ("tcp_keepalives_interval", "2".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        ("timezone", "UTC".to_owned()),
+    ]))
+}
+
+impl Store {
+    /// Prepares a pool; connections are made when they are needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the URL is none.
+    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        let options = connect_options(&settings.url, settings.statement)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.connections)
+            .acquire_timeout(settings.acquire)
+            .test_before_acquire(false)
+            .idle_timeout(Duration::from_secs(600))
+            .connect_lazy_with(options);
+        // The server's own limit comes first, so that its answer is heard.
+        Ok(Self { pool, patience: settings.statement + Duration::from_secs(1) })
+    }
+}

@@ -1,0 +1,120 @@
+//! Before anything else: may this role serve, is this our schema, is it up to date?
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+
+use super::{Store, StoreError, connect_options};
+
+/// Newer migrations than ours are fine: in a rolling upgrade old nodes run beside new ones.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations");
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+/// The oldest Postgres we work on, as its `server_version_num`.
+const OLDEST: i32 = 140_000;
+
+/// How long a migration may take, and how long others wait for it.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Why the node does not start on this database.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Row-level security would not hold.
+    #[error(
+        "the role \"{role}\" bypasses row-level security, so the node refuses to start with it: \
+         create an ordinary one with `create role mana_sync login password '…' nosuperuser \
+         nobypassrls; create database mana_sync owner mana_sync;` and name it in DATABASE_URL"
+    )]
+    BypassesRowSecurity {
+        /// The role of the connection.
+        role: String,
+    },
+    /// The table of the server that came before.
+    #[error(
+        "the table sync_changes in this database is the old server's (it has no column \
+         space_at); it was left untouched: give the node a database or schema of its own"
+    )]
+    OldTable,
+    /// A Postgres that lacks what we need.
+    #[error("Postgres {version} is too old: 14 or later is needed")]
+    TooOld {
+        /// Its version.
+        version: String,
+    },
+    /// A migration failed.
+    #[error("the database could not be migrated: {0}")]
+    Migrate(#[from] MigrateError),
+    /// The database can't be reached.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for StartError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Store {
+    /// Looks at the database and runs the migrations that are missing, one node at a time. `url`
+    /// must lead to Postgres itself or a session pooler.
+    ///
+    /// # Errors
+    /// [`StartError`], each a sentence that says what to do.
+    pub async fn prepare(url: &str) -> Result<(), StartError> {
+        let mut connection = connect_options(url, PATIENCE)?.connect().await?;
+        let result = prepare(&mut connection).await;
+        connection.close().await.ok();
+        result
+    }
+
+    /// Whether the schema is as new as this node's migrations.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_current(&self) -> Result<bool, StoreError> {
+        let mut connection = self.acquire().await?;
+        let applied = connection.list_applied_migrations("_sqlx_migrations").await;
+        let applied = applied.map_err(|error| match error {
+            MigrateError::Execute(error) => StoreError::from(error),
+            other => sqlx::Error::Protocol(other.to_string()).into(),
+        })?;
+        Ok(MIGRATIONS
+            .iter()
+            .all(|ours| applied.iter().any(|theirs| theirs.version == ours.version)))
+    }
+}
+
+async fn prepare(connection: &mut PgConnection) -> Result<(), StartError> {
+    let role = sqlx::query(
+        "select rolname::text, rolsuper or rolbypassrls, \
+                current_setting('server_version_num')::integer, \
+                current_setting('server_version') \
+         from pg_roles where rolname = current_user",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if role.try_get::<i32, _>(2)? < OLDEST {
+        return Err(StartError::TooOld { version: role.try_get(3)? });
+    }
+    if role.try_get(1)? {
+        return Err(StartError::BypassesRowSecurity { role: role.try_get(0)? });
+    }
+    let old: bool = sqlx::query_scalar(
+        "select to_regclass('sync_changes') is not null and not exists ( \
+             select from pg_attribute where attrelid = to_regclass('sync_changes') \
+             and attname = 'space_at')",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if old {
+        return Err(StartError::OldTable);
+    }
+    MIGRATIONS.run(connection).await?;
+    Ok(())
+}

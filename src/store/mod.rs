@@ -1,0 +1,129 @@
+//! Postgres: all SQL of the node, one function a statement.
+//!
+//! What must hold whoever writes (stamps, the horizon, row-level security, rings) lives in the
+//! database itself, in `migrations/`; the functions here call it. Each statement is one round
+//! trip and its own transaction, so nothing is held while the network is waited for, and each
+//! that touches `sync_changes` begins by naming whom it acts for.
+
+mod append;
+mod connect;
+mod members;
+mod migrate;
+mod order;
+mod read;
+
+pub use append::{Appended, Lane, NewRow};
+pub use connect::{Settings, connect_options};
+pub use members::{Answered, Ask};
+pub use migrate::StartError;
+pub use read::{ChangeRow, FeedRow, FeedsRead, Page, PageRead, PageRequest};
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgPool, Postgres};
+use tokio::time::timeout;
+
+use crate::metrics;
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be reached, is shutting down, or has no room: it may be asked again later.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] Box<sqlx::Error>),
+    /// It did not answer in time; whether it did what was asked is unknown.
+    #[error("the database did not answer within {0:?}")]
+    Timeout(Duration),
+    /// No connection became free in time.
+    #[error("no connection to the database became free in time")]
+    PoolBusy,
+    /// It refuses what it was given, and would again.
+    #[error("the database refuses the data (SQLSTATE {sqlstate})")]
+    Rejected {
+        /// The five characters of its error.
+        sqlstate: String,
+    },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlstate = error.as_database_error().and_then(|e| e.code());
+        match (&error, sqlstate) {
+            (sqlx::Error::PoolTimedOut, _) => Self::PoolBusy,
+            (_, Some(code)) if is_data_error(&code) => {
+                Self::Rejected { sqlstate: code.into_owned() }
+            }
+            _ => Self::Unavailable(Box::new(error)),
+        }
+    }
+}
+
+/// Classes 22 (data exception), 23 (integrity), and 54 (a limit of Postgres was exceeded): it is
+/// the data that is at fault, not the database.
+fn is_data_error(sqlstate: &str) -> bool {
+    ["22", "23", "54"].iter().any(|class| sqlstate.starts_with(class))
+}
+
+/// The database, as the node uses it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    /// A statement that has no answer after this is given up, and its connection with it.
+    patience: Duration,
+}
+
+impl Store {
+    /// Connections open, and how many of them wait for work.
+    #[must_use]
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// Closes all connections, waiting for those in use.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn rows(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut connection = Some(self.acquire().await?);
+        self.rows_on(&mut connection, query).await
+    }
+
+    async fn row(&self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow, StoreError> {
+        self.rows(query).await?.pop().ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        Ok(self.pool.acquire().await.inspect_err(|error| {
+            if matches!(error, sqlx::Error::PoolTimedOut) {
+                metrics::pool_acquire_timeout();
+            }
+        })?)
+    }
+
+    /// Runs a statement on a connection. One that gave no answer, or broke, is closed: what is
+    /// left in it can't be trusted.
+    async fn rows_on(
+        &self,
+        connection: &mut Option<PoolConnection<Postgres>>,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let Some(conn) = connection else { return Err(StoreError::PoolBusy) };
+        let result = match timeout(self.patience, query.fetch_all(&mut **conn)).await {
+            Ok(Ok(rows)) => return Ok(rows),
+            Ok(Err(error @ sqlx::Error::Database(_))) => return Err(error.into()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(StoreError::Timeout(self.patience)),
+        };
+        if let Some(broken) = connection.take() {
+            drop(broken.detach());
+        }
+        result
+    }
+}

@@ -1,0 +1,105 @@
+//! The clock, the horizon, the heartbeat, and which database this is.
+
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::types::PgInterval;
+
+use super::{Store, StoreError};
+use crate::doorbell::{FeedId, Move, Owner};
+use crate::id::{AppId, SpaceId, Stamp, TableName, UserId};
+
+impl Store {
+    /// The last stamp before which nothing is in flight.
+    ///
+    /// # Errors
+    /// [`StoreError`], also from a standby, which can't know it.
+    pub async fn horizon(&self) -> Result<Stamp, StoreError> {
+        Ok(self.row(sqlx::query("select sync_horizon()")).await?.try_get(0)?)
+    }
+
+    /// Which stretch is in flight the longest: the stamp from which it holds the horizon, and the
+    /// server process that does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn holder(&self) -> Result<Option<(Stamp, i32)>, StoreError> {
+        let row = self.row(sqlx::query("select lower, pid from sync_holder()")).await?;
+        let (lower, pid): (Option<Stamp>, Option<i32>) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(lower.zip(pid))
+    }
+
+    /// Ends a server process, where the role may. True where it was told to end.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where the role may not.
+    pub async fn end_process(&self, pid: i32) -> Result<bool, StoreError> {
+        Ok(self.row(sqlx::query("select pg_terminate_backend($1)").bind(pid)).await?.try_get(0)?)
+    }
+
+    /// The last stamp given.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn clock(&self) -> Result<Stamp, StoreError> {
+        Ok(self.row(sqlx::query("select sync_clock()")).await?.try_get(0)?)
+    }
+
+    /// Sends the heartbeat to all nodes, and gives the clock.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn beat(&self) -> Result<Stamp, StoreError> {
+        Ok(self.row(sqlx::query("select sync_beat()")).await?.try_get(0)?)
+    }
+
+    /// Looks which database this is. After a promotion or a restore the clock jumps ahead by
+    /// `margin`, and the answer is true.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn identify(&self, margin: Duration) -> Result<bool, StoreError> {
+        let query = sqlx::query("select sync_identify($1)").bind(interval(margin));
+        Ok(self.row(query).await?.try_get(0)?)
+    }
+
+    /// What moved in `(low, high]`, of these users and spaces: closes a gap in the chain.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn moved(
+        &self,
+        users: &[UserId],
+        spaces: &[SpaceId],
+        low: Stamp,
+        high: Stamp,
+    ) -> Result<Vec<Move>, StoreError> {
+        let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let spaces: Vec<&str> = spaces.iter().map(SpaceId::as_str).collect();
+        let query = sqlx::query("select kind, owner, app, tables from sync_moved($1, $2, $3, $4)")
+            .bind(users)
+            .bind(spaces)
+            .bind(low)
+            .bind(high);
+        let rows = self.rows(query).await?;
+        rows.iter().filter_map(|row| read_move(row).transpose()).collect()
+    }
+}
+
+fn read_move(row: &sqlx::postgres::PgRow) -> Result<Option<Move>, StoreError> {
+    let (kind, owner): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+    let owner = match kind {
+        "m" => return Ok(UserId::new(owner).ok().map(Move::Members)),
+        "u" => UserId::new(owner).ok().map(Owner::User),
+        _ => SpaceId::new(owner).ok().map(Owner::Space),
+    };
+    let app = AppId::new(row.try_get(2)?).ok();
+    let tables: Vec<String> = row.try_get(3)?;
+    let tables = tables.iter().filter_map(|t| TableName::new(t).ok()).collect();
+    Ok(owner.zip(app).map(|(owner, app)| Move::Feed(FeedId { owner, app }, Some(tables))))
+}
+
+pub(super) fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
+}

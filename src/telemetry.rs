@@ -1,0 +1,112 @@
+//! What the node says of its work: log lines, and the recorder behind `/metrics`.
+//!
+//! Both belong to the process, not to a node: tests run several nodes in one process, so starting
+//! them again is no error.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::metrics::{self, Kind, Unit};
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line, for programs.
+    Json,
+}
+
+/// Bounds of a latency's buckets, in seconds.
+const SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+
+/// Bounds of a size's buckets.
+const SIZES: [f64; 13] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0];
+
+/// How often what histograms gathered is put into their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Reads filter directives such as `info,mana_sync::relay=debug`.
+///
+/// # Errors
+/// [`ParseError`] where one of them is none.
+pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(directives)
+}
+
+/// Sends log lines to standard error from now on, unless somebody has set up logging before.
+///
+/// # Errors
+/// [`ParseError`] where `directives` are none.
+pub fn start_logging(directives: &str, format: LogFormat) -> Result<(), ParseError> {
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter(directives)?).with_writer(std::io::stderr);
+    // An error says that logging is set up already.
+    let _ = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+/// Why no metrics are gathered.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("another recorder of metrics is installed in this process")]
+pub struct RecorderError;
+
+/// What renders this process' metrics; the first call installs the recorder.
+///
+/// # Errors
+/// [`RecorderError`] where somebody else has installed one.
+pub fn metrics_handle() -> Result<PrometheusHandle, RecorderError> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let install = || {
+        let handle = with_buckets(PrometheusBuilder::new()).ok()?.install_recorder().ok()?;
+        metrics::describe();
+        Some(handle)
+    };
+    HANDLE.get_or_init(install).clone().ok_or(RecorderError)
+}
+
+/// Puts what histograms gathered into their buckets, again and again, until told to stop.
+pub async fn run_upkeep(handle: PrometheusHandle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        handle.run_upkeep();
+    }
+}
+
+/// Gives each histogram buckets: without, it would become a summary, which nobody can add up.
+pub(crate) fn with_buckets(builder: PrometheusBuilder) -> Result<PrometheusBuilder, BuildError> {
+    let histograms = metrics::ALL.iter().filter(|metric| metric.kind == Kind::Histogram);
+    histograms.fold(Ok(builder), |builder, metric| {
+        let buckets: &[f64] = if metric.unit == Unit::Seconds { &SECONDS } else { &SIZES };
+        builder?.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starting_twice_is_no_error() {
+        let first = metrics_handle().unwrap();
+        metrics::catch_up();
+        assert!(metrics_handle().unwrap().render().contains("mana_sync_catch_ups_total 1\n"));
+        first.run_upkeep();
+        start_logging("info", LogFormat::Json).unwrap();
+        start_logging("warn", LogFormat::Text).unwrap();
+        start_logging("mana_sync=loud", LogFormat::Text).unwrap_err();
+    }
+}

@@ -1,0 +1,269 @@
+//! Group commit: all pushes that wait go into one transaction.
+//!
+//! A transaction that notifies holds a lock of the whole database until its commit is on disk, so
+//! a transaction a push would make all pushes of the fleet queue for the disk. Here a few lanes
+//! each take whatever waits, store it by one call, and tell each push how it went. No timer: an
+//! idle node adds no latency, a busy one makes larger batches. Large pushes have a lane of their
+//! own, so that they delay nobody.
+//!
+//! Invariants: event ids are assigned before the first attempt, so that an attempt whose outcome
+//! is unknown can be repeated; a batch that is refused is repeated push by push, so that only the
+//! culprit fails.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::grant;
+use crate::id::Stamp;
+use crate::metrics;
+use crate::progress::Progress;
+use crate::protocol::NewChange;
+use crate::store::{Appended, Lane, NewRow, Store, StoreError};
+
+/// The most pushes in a batch.
+const BATCH_PUSHES: usize = 256;
+/// A batch takes no further push when it has this many changes.
+const BATCH_CHANGES: usize = 2_000;
+/// A batch takes no further push when it has this many bytes.
+const BATCH_BYTES: usize = 2_000_000;
+/// A push with more goes into the lane for large ones.
+const LARGE_CHANGES: usize = 500;
+/// A push with more goes into the lane for large ones.
+const LARGE_BYTES: usize = 500_000;
+
+/// Why a push was not stored, or not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// Too many pushes wait already.
+    #[error("too many pushes are waiting")]
+    QueueFull,
+    /// The database refuses a change of this push.
+    #[error("a change cannot be stored (SQLSTATE {0})")]
+    Rejected(String),
+    /// It was not stored in time, or that could not be confirmed; it may be repeated.
+    #[error("the push could not be confirmed in time")]
+    Unconfirmed,
+}
+
+/// A push that is stored, heard by this node, and so readable through every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The last stamp of the batch it was in.
+    pub last: Stamp,
+    /// The places of its changes that are stored for their author alone.
+    pub unpublished: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Push {
+    writer: grant::Writer,
+    changes: Arc<[NewChange]>,
+    events: Vec<Uuid>,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Stored, PushError>>,
+}
+
+/// How the writer works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many batches may be under way, beside the lane for large pushes.
+    pub lanes: usize,
+    /// How many pushes may wait, in each of both queues.
+    pub queue: usize,
+    /// How long a push may take altogether.
+    pub patience: Duration,
+}
+
+/// Takes pushes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    small: mpsc::Sender<Push>,
+    large: mpsc::Sender<Push>,
+    progress: Progress,
+    patience: Duration,
+}
+
+/// The lanes, to be run.
+#[derive(Debug)]
+pub struct Lanes(Vec<LaneTask>);
+
+#[derive(Debug)]
+struct LaneTask {
+    lane: Lane,
+    queue: Arc<Mutex<mpsc::Receiver<Push>>>,
+    patience: Duration,
+}
+
+/// A writer and its lanes.
+#[must_use]
+pub fn writer(store: &Store, progress: Progress, settings: &Settings) -> (Writer, Lanes) {
+    let (small, small_queue) = mpsc::channel(settings.queue);
+    let (large, large_queue) = mpsc::channel(settings.queue);
+    let task = |queue: &Arc<Mutex<mpsc::Receiver<Push>>>| LaneTask {
+        lane: store.lane(),
+        queue: Arc::clone(queue),
+        patience: settings.patience,
+    };
+    let (small_queue, large_queue) =
+        (Arc::new(Mutex::new(small_queue)), Arc::new(Mutex::new(large_queue)));
+    let mut lanes: Vec<_> = (0..settings.lanes).map(|_| task(&small_queue)).collect();
+    lanes.push(task(&large_queue));
+    (Writer { small, large, progress, patience: settings.patience }, Lanes(lanes))
+}
+
+impl Writer {
+    /// Stores a changeset, all or none, and waits until this node has heard it.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn push(
+        &self,
+        writer: &grant::Writer,
+        changes: Arc<[NewChange]>,
+    ) -> Result<Stored, PushError> {
+        let begun = Instant::now();
+        let (answer, answered) = oneshot::channel();
+        let bytes = changes.iter().map(weight).sum();
+        let events = changes.iter().map(|c| c.event.unwrap_or_else(Uuid::now_v7)).collect();
+        let is_large = changes.len() > LARGE_CHANGES || bytes > LARGE_BYTES;
+        let queue = if is_large { &self.large } else { &self.small };
+        let push = Push { writer: writer.clone(), changes, events, bytes, answer };
+        queue.try_send(push).map_err(|_| PushError::QueueFull)?;
+        metrics::writer_queue(queue.max_capacity() - queue.capacity());
+        let stored = timeout(self.patience, answered).await;
+        let stored = stored.ok().and_then(Result::ok).unwrap_or(Err(PushError::Unconfirmed))?;
+        let heard = Instant::now();
+        let left = self.patience.saturating_sub(begun.elapsed());
+        if !self.progress.reach(stored.last, left).await {
+            return Err(PushError::Unconfirmed);
+        }
+        metrics::push_acknowledged(heard.elapsed());
+        Ok(stored)
+    }
+}
+
+impl Lanes {
+    /// The lanes' tasks; each ends when told and its queue is empty.
+    pub fn run(
+        self,
+        stop: CancellationToken,
+    ) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static> {
+        self.0.into_iter().map(move |task| task.run(stop.clone()))
+    }
+}
+
+impl LaneTask {
+    async fn run(mut self, stop: CancellationToken) {
+        while let Some(batch) = self.next_batch(&stop).await {
+            self.store(batch).await;
+        }
+    }
+
+    /// Whatever waits, within the bounds of a batch.
+    async fn next_batch(&self, stop: &CancellationToken) -> Option<Vec<Push>> {
+        let mut queue = self.queue.lock().await;
+        let first = tokio::select! {
+            biased;
+            first = queue.recv() => first?,
+            () = stop.cancelled() => return None,
+        };
+        let (mut changes, mut bytes) = (first.changes.len(), first.bytes);
+        let mut batch = vec![first];
+        while batch.len() < BATCH_PUSHES && changes < BATCH_CHANGES && bytes < BATCH_BYTES {
+            let Ok(push) = queue.try_recv() else { break };
+            changes += push.changes.len();
+            bytes += push.bytes;
+            batch.push(push);
+        }
+        Some(batch)
+    }
+
+    async fn store(&mut self, batch: Vec<Push>) {
+        match self.append(&batch).await {
+            Ok(appended) => answer(batch, &appended),
+            Err(PushError::Rejected(_)) if batch.len() > 1 => {
+                metrics::culprit_isolated();
+                for push in batch {
+                    match self.append(std::slice::from_ref(&push)).await {
+                        Ok(appended) => answer(vec![push], &appended),
+                        Err(error) => drop(push.answer.send(Err(error))),
+                    }
+                }
+            }
+            Err(PushError::Rejected(sqlstate)) => {
+                for push in batch {
+                    drop(push.answer.send(Err(PushError::Rejected(sqlstate.clone()))));
+                }
+            }
+            // Dropped unanswered: unconfirmed.
+            Err(_) => drop(batch),
+        }
+    }
+
+    /// Stores a batch, repeating attempts whose outcome is unknown: the event ids make that safe.
+    async fn append(&mut self, batch: &[Push]) -> Result<Appended, PushError> {
+        let deadline = Instant::now() + self.patience;
+        let mut pause = Duration::from_millis(10);
+        let mut again = false;
+        loop {
+            let rows = rows(batch, again);
+            let begun = Instant::now();
+            match self.lane.append(&rows).await {
+                Ok(appended) => {
+                    let unpublished = appended.unpublished.len();
+                    metrics::batch(batch.len(), rows.len(), unpublished, begun.elapsed());
+                    metrics::ring_sent();
+                    return Ok(appended);
+                }
+                Err(StoreError::Rejected { sqlstate }) => {
+                    return Err(PushError::Rejected(sqlstate));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a batch could not be stored");
+                    metrics::writer_retry();
+                    again = true;
+                    if Instant::now() + pause > deadline {
+                        return Err(PushError::Unconfirmed);
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(500));
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of a change's payload.
+fn weight(change: &NewChange) -> usize {
+    let payloads = [&change.data, &change.field_timestamps, &change.actor];
+    payloads.into_iter().flatten().map(String::len).sum()
+}
+
+fn rows(batch: &[Push], again: bool) -> Vec<NewRow<'_>> {
+    let changes = batch.iter().flat_map(|push| {
+        push.changes.iter().zip(&push.events).map(move |(change, event)| NewRow {
+            writer: &push.writer,
+            event: *event,
+            repeatable: again || change.event.is_some(),
+            change,
+        })
+    });
+    changes.collect()
+}
+
+/// Tells each push of a stored batch which of its changes stayed unpublished.
+fn answer(batch: Vec<Push>, appended: &Appended) {
+    let mut begin = 0;
+    for push in batch {
+        let end = begin + push.changes.len();
+        let mine = appended.unpublished.iter().filter(|place| (begin..end).contains(*place));
+        let unpublished: Vec<_> = mine.map(|place| place - begin).collect();
+        drop(push.answer.send(Ok(Stored { last: appended.last, unpublished })));
+        begin = end;
+    }
+}
