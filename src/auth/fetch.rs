@@ -63,3 +63,30 @@ pub(crate) async fn fetch(
     }
     Ok(body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::stub::{Answer, Stub, client};
+
+    #[tokio::test]
+    async fn not_one_byte_more_is_taken() {
+        let stub = Stub::start(Answer::Body("200 OK", "12345".into())).await;
+        let read = async |max_bytes| {
+            fetch(client().get(stub.url("/")), Duration::from_secs(10), max_bytes).await
+        };
+        assert_eq!(read(5).await, Ok(b"12345".to_vec()));
+        assert_eq!(read(4).await, Err(FetchError::TooLarge { max_bytes: 4 }));
+    }
+
+    #[tokio::test]
+    async fn the_body_counts_into_the_time() {
+        let stub = Stub::start(Answer::Head("200 OK\r\ncontent-length: 5")).await;
+        let broken = fetch(client().get(stub.url("/")), Duration::from_secs(10), 9).await;
+        assert!(matches!(broken, Err(FetchError::Unreachable { .. })), "cut short: {broken:?}");
+        stub.answer(Answer::Endless);
+        let endless =
+            fetch(client().get(stub.url("/")), Duration::from_millis(50), usize::MAX).await;
+        assert_eq!(endless, Err(FetchError::TimedOut));
+    }
+}

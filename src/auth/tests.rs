@@ -47,7 +47,7 @@ async fn a_good_token_names_its_user_and_its_end() {
 #[tokio::test]
 async fn only_a_signed_eddsa_token_of_a_known_key_is_read() {
     let ada = Signer::new("a", 1);
-    let (_stub, authenticator) = issuer(&[&ada]).await;
+    let (stub, authenticator) = issuer(&[&ada]).await;
     let good = ada.token();
     let (message, signature) = good.rsplit_once('.').expect("three parts");
     let body = part(&claims());
@@ -60,8 +60,8 @@ async fn only_a_signed_eddsa_token_of_a_known_key_is_read() {
     assert_eq!(refusal(&authenticator, &long).await, AuthError::Malformed);
 
     for alg in ["none", "None", "RS256", "PS256", "ES256", "HS256", "Ed25519", ""] {
-        let header = part(&json!({"alg": alg, "kid": "a"}));
-        for signature in ["", signature] {
+        for (kid, signature) in [("a", ""), ("a", signature), ("unknown", signature)] {
+            let header = part(&json!({"alg": alg, "kid": kid}));
             let token = format!("{header}.{body}.{signature}");
             assert_eq!(refusal(&authenticator, &token).await, AuthError::Algorithm, "{alg}");
         }
@@ -69,6 +69,7 @@ async fn only_a_signed_eddsa_token_of_a_known_key_is_read() {
     let header = part(&json!({"kid": "a"}));
     let token = format!("{header}.{body}.{signature}");
     assert_eq!(refusal(&authenticator, &token).await, AuthError::Algorithm);
+    assert!(stub.heads().is_empty(), "what is refused anyway causes no fetch");
 
     // The public key as an HMAC secret, in both of its forms.
     let raw = DecodingKey::from_ed_components(&ada.x).expect("a key");
@@ -139,6 +140,17 @@ async fn a_hundred_callers_with_new_keys_cause_one_fetch() {
     let verified = join_all(tokens.iter().map(|token| authenticator.verify(token))).await;
     assert!(verified.iter().all(Result::is_ok));
     assert_eq!(stub.heads().len(), 2);
+}
+
+#[tokio::test]
+async fn a_fetch_under_way_is_waited_for() {
+    let ada = Signer::new("a", 1);
+    let (stub, authenticator) = issuer(&[&ada]).await;
+    let token = ada.token();
+    let (fetched, verified) =
+        join(authenticator.keys.fetch_anyway(), authenticator.verify(&token)).await;
+    assert!(fetched && verified.is_ok());
+    assert_eq!(stub.heads().len(), 1);
 }
 
 #[tokio::test]

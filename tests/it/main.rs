@@ -1,0 +1,23 @@
+//! Integration tests: real nodes, real sockets, a real Postgres.
+//!
+//! Each test has a database of its own in one private Postgres, and as many nodes as it needs.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests spawn what they watch")]
+#![expect(unreachable_pub, reason = "helpers of one binary")]
+
+mod support;
+
+mod architecture;
+mod faults;
+mod isolation;
+mod latency;
+mod memberships;
+mod model;
+mod order;
+mod plans;
+mod processes;
+mod protocol;
+mod session;
+mod smoke;
+mod store;
+mod streams;

@@ -1,0 +1,31 @@
+//! What tests stand on: a world of a database, an issuer and nodes; clients; patience.
+
+pub mod client;
+pub mod events;
+pub mod world;
+
+pub use client::{Client, change, delete, insert, update};
+pub use events::{Event, Events};
+pub use world::{World, psql};
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `look` gives something, under a deadline.
+///
+/// # Panics
+/// Where it does not in time: `what` was awaited.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come within {PATIENCE:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
