@@ -214,7 +214,7 @@ pub fn auth_failure(reason: &'static str) {
 }
 
 /// Something was looked up at a service (`what`: membership, billing, jwks), answered from
-/// `source`: cache, database, service, last_known, none.
+/// `source`: cache, database, service, `last_known`, none.
 pub fn lookup(what: &'static str, source: &'static str) {
     counter!("mana_sync_lookups_total", "what" => what, "source" => source).increment(1);
 }

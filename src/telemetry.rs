@@ -88,10 +88,10 @@ pub async fn run_upkeep(handle: PrometheusHandle, stop: CancellationToken) {
 
 /// Gives each histogram buckets: without, it would become a summary, which nobody can add up.
 pub(crate) fn with_buckets(builder: PrometheusBuilder) -> Result<PrometheusBuilder, BuildError> {
-    let histograms = metrics::ALL.iter().filter(|metric| metric.kind == Kind::Histogram);
-    histograms.fold(Ok(builder), |builder, metric| {
+    let mut histograms = metrics::ALL.iter().filter(|metric| metric.kind == Kind::Histogram);
+    histograms.try_fold(builder, |builder, metric| {
         let buckets: &[f64] = if metric.unit == Unit::Seconds { &SECONDS } else { &SIZES };
-        builder?.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
+        builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
     })
 }
 

@@ -50,8 +50,8 @@ pub fn parse<P: Parser>(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<P, Stop> {
     let mut command = map_args(P::command(), &|arg| match arg.get_env() {
-        Some(name) if variable(name).is_none() => unset(arg),
-        _ => arg,
+        Some(name) if is_set(name) && variable(name).is_none() => unset(arg),
+        _ => arg.hide_env_values(true),
     });
     if let Some(name) = unreadable(&command) {
         return Err(Stop::Refused(format!("{name} is not set to UTF-8 text.")));
@@ -89,9 +89,9 @@ fn stop(error: clap::Error, command: &Command) -> Stop {
 #[must_use]
 pub fn explain(error: &clap::Error, command: &Command) -> String {
     let flags = strings(error, ContextKind::InvalidArg);
-    let named = flags.first().map(|flag| (name(command, flag), find(command, flag)));
+    let setting = flags.first().map(|flag| (name(command, flag), find(command, flag)));
     let value = strings(error, ContextKind::InvalidValue);
-    match (error.kind(), named, value.first()) {
+    match (error.kind(), setting, value.first()) {
         (ErrorKind::MissingRequiredArgument, Some(_), _) => {
             let names: Vec<_> = flags.iter().map(|flag| name(command, flag)).collect();
             format!("{} must be set.", names.join(" and "))
@@ -99,7 +99,7 @@ pub fn explain(error: &clap::Error, command: &Command) -> String {
         (ErrorKind::ValueValidation, Some((name, arg)), Some(value)) => {
             let wrong = std::error::Error::source(error)
                 .map_or_else(|| "is not a value that it can have".to_owned(), ToString::to_string);
-            let hidden = arg.is_none_or(|arg| arg.is_hide_env_values_set())
+            let hidden = arg.is_none_or(Arg::is_hide_env_values_set)
                 || value.contains("://") && value.contains('@');
             let value = if hidden { "what is given".to_owned() } else { format!("{value:?}") };
             format!("{name}: {value} {wrong}.")
@@ -107,6 +107,13 @@ pub fn explain(error: &clap::Error, command: &Command) -> String {
         (ErrorKind::InvalidValue, Some((name, _)), Some(value)) if !value.is_empty() => {
             let known = strings(error, ContextKind::ValidValue).join(" or ");
             format!("{name}: {value:?} is not {known}.")
+        }
+        (
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand,
+            ..,
+        ) => {
+            let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+            format!("A command must be given: {} (or --help).", names.join(", "))
         }
         _ => {
             let text = error.to_string();
@@ -119,9 +126,16 @@ pub fn explain(error: &clap::Error, command: &Command) -> String {
 
 /// An environment variable, unless it is unset or empty.
 pub(super) fn variable(name: impl AsRef<OsStr>) -> Option<OsString> {
+    value(name.as_ref()).filter(|value| !value.to_string_lossy().trim().is_empty())
+}
+
+fn is_set(name: &OsStr) -> bool {
+    value(name).is_some()
+}
+
+fn value(name: &OsStr) -> Option<OsString> {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    let value = std::env::var_os(name)?;
-    (!value.to_string_lossy().trim().is_empty()).then_some(value)
+    std::env::var_os(name)
 }
 
 /// The argument without its variable.

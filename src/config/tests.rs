@@ -52,6 +52,11 @@ fn a_wrong_value_is_one_sentence() {
             "10s",
             r#"PUSH_TIMEOUT_SECONDS: "10s" is not a number of seconds (1 to 300)."#,
         ),
+        (
+            "--limit-inflight-bytes",
+            "1000",
+            r#"LIMIT_INFLIGHT_BYTES: "1000" is not a number of bytes (16777216 to 1099511627776, or 0 for no limit)."#,
+        ),
         ("--log-format", "xml", r#"LOG_FORMAT: "xml" is not text or json."#),
         (
             "--log",
@@ -233,8 +238,8 @@ fn a_variable_is_text() {
 /// The table of the README, made from what clap knows.
 fn table() -> String {
     let command = Config::augment_args(clap::Command::new("mana-sync"));
-    let mut rows = String::from("| Variable | Flag | Default | Meaning |\n|---|---|---|---|\n");
-    for arg in command.get_arguments() {
+    let head = "| Variable | Flag | Default | Meaning |\n|---|---|---|---|\n";
+    let rows = command.get_arguments().map(|arg| {
         let name = arg.get_env().expect("every setting has a variable").to_str().unwrap();
         let flag = arg.get_long().expect("every setting has a flag");
         let help = arg.get_help().expect("every setting has a meaning");
@@ -243,9 +248,11 @@ fn table() -> String {
             _ if arg.is_required_set() => "required".to_owned(),
             _ => "–".to_owned(),
         };
-        rows += &format!("| `{name}` | `--{flag}` | {default} | {help}. |\n");
-    }
-    rows + "| `PG_BINDIR` | – | – | Folder of Postgres' server programs, for `mana-sync dev` and \
+        format!("| `{name}` | `--{flag}` | {default} | {help}. |\n")
+    });
+    head.to_owned()
+        + &rows.collect::<String>()
+        + "| `PG_BINDIR` | – | – | Folder of Postgres' server programs, for `mana-sync dev` and \
             the tests only; searched for where it is not set. |\n"
 }
 

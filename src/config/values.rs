@@ -156,12 +156,17 @@ pub(super) fn millis(
     move |value| number(value).map(Duration::from_millis)
 }
 
-/// A count, of which 0 means no limit.
+/// A count that has at least so many, or 0 for no limit.
 pub(super) fn limit(
     what: &'static str,
+    least: usize,
 ) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
-    let number = number(what, 0..=1_usize << 40);
-    move |value| number(value).map(|count| if count == 0 { NO_LIMIT } else { count })
+    const MOST: usize = 1 << 40;
+    move |value| match value.trim().parse() {
+        Ok(0) => Ok(NO_LIMIT),
+        Ok(count) if (least..=MOST).contains(&count) => Ok(count),
+        _ => Err(format!("is not {what} ({least} to {MOST}, or 0 for no limit)")),
+    }
 }
 
 pub(super) fn ip(value: &str) -> Result<IpAddr, &'static str> {

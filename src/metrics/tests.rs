@@ -87,7 +87,7 @@ fn labels_are_those_of_the_table() {
             rest.starts_with(['{', ' ']).then_some(rest)
         });
         let labels = sample.unwrap().split_once('{').map_or("", |(_, labels)| labels);
-        let labels = labels.split_once('}').map_or("", |(labels, _)| labels);
+        let labels = labels.rsplit_once('}').map_or("", |(labels, _)| labels);
         let keys = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0));
         let keys: Vec<_> = keys.filter(|key| *key != "le").collect();
         assert_eq!(keys, metric.labels, "{}", metric.name);

@@ -10,6 +10,7 @@ mod body;
 mod change;
 mod fields;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -98,7 +99,7 @@ pub enum BadChangeset {
     /// The body is JSON, but not a changeset that can be stored.
     #[error("{0}")]
     Invalid(String),
-    /// A schema version above [`HIGHEST_SCHEMA_VERSION`](super::limits::HIGHEST_SCHEMA_VERSION).
+    /// A schema version above [`HIGHEST_SCHEMA_VERSION`].
     #[error("{0}")]
     SchemaVersion(String),
     /// More bytes or changes than a push may carry.
@@ -192,17 +193,17 @@ fn check(place: Place, deep: bool, nul: bool) -> Result<(), BadChangeset> {
     Ok(())
 }
 
-fn string<'a>(
+fn string(
     path: impl fmt::Display,
-    value: Option<&'a RawValue>,
-) -> Result<Option<std::borrow::Cow<'a, str>>, BadChangeset> {
+    value: Option<&RawValue>,
+) -> Result<Option<Cow<'_, str>>, BadChangeset> {
     value.map(|value| json::string(value).ok_or_else(|| expected(path, "a string"))).transpose()
 }
 
-fn object<'a>(
+fn object(
     path: impl fmt::Display,
-    value: Option<&'a RawValue>,
-) -> Result<Option<&'a RawValue>, BadChangeset> {
+    value: Option<&RawValue>,
+) -> Result<Option<&RawValue>, BadChangeset> {
     match value {
         Some(value) if !json::is_object(value) => Err(expected(path, "an object")),
         value => Ok(value),

@@ -30,6 +30,9 @@ pub struct Cursor {
 /// How far the history of newly joined spaces was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct History {
+    /// How often it was begun anew, because a further space was joined or other tables were
+    /// asked for. Counted only so that the cursor sorts after the one before all the same.
+    pub restarts: u32,
     /// Up to where.
     pub read_to: Stamp,
     /// Of the spaces joined up to here: of one joined later nothing was read.
@@ -53,14 +56,19 @@ pub struct PageEnd {
 
 /// The cursor of a page that was read from `since` for `tables`.
 #[must_use]
-pub fn page_end(since: Stamp, tables: &Tables, page: PageEnd) -> Cursor {
-    let (true, Some(last)) = (page.more, page.last) else {
-        // A page that has more to come and no change on it has offered nothing.
-        return Cursor::at(if page.more { since } else { page.bound });
-    };
-    let history = page.pending.map(|upto| History { read_to: last, upto, tables: tables.digest() });
-    if last <= since {
-        return Cursor { stamp: since, history };
+pub fn page_end(since: Cursor, tables: &Tables, page: PageEnd) -> Cursor {
+    if !page.more {
+        return Cursor::at(page.bound);
+    }
+    // A page that has more to come and no change on it has offered nothing.
+    let Some(last) = page.last else { return since };
+    let tables = tables.digest();
+    let history = page.pending.map(|upto| {
+        let restarts = since.history.map_or(0, |before| before.restarts_for(tables, upto));
+        History { restarts, read_to: last, upto, tables }
+    });
+    if last <= since.stamp {
+        return Cursor { stamp: since.stamp, history };
     }
     Cursor { stamp: last, history: history.filter(|history| history.upto > last) }
 }
@@ -106,25 +114,35 @@ impl Cursor {
 }
 
 impl History {
-    /// Three numbers of sixteen hexadecimal digits, as printed; anything else is damaged.
+    /// The restarts of the history that goes on from this one, for `tables` and the spaces joined
+    /// up to `upto`: one more where this one is of no use for them.
+    fn restarts_for(&self, tables: u64, upto: Stamp) -> u32 {
+        let fits = self.tables == tables && upto <= self.upto;
+        if fits { self.restarts } else { self.restarts.saturating_add(1) }
+    }
+
+    /// Reads the numbers as they are printed; anything else is damaged.
     fn parse(suffix: &str) -> Option<Self> {
-        let number = |text: &str| {
-            let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            let whole = text.len() == 16 && text.bytes().all(digits);
-            whole.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-        };
         let stamp = |text| {
-            let micros = i64::try_from(number(text)?).ok()?;
+            let micros = i64::try_from(hex(text, 16)?).ok()?;
             (micros <= LAST_MICROS).then_some(Stamp::from_micros(micros))
         };
         let mut parts = suffix.split('.');
         let history = Self {
+            restarts: u32::try_from(hex(parts.next()?, 8)?).ok()?,
             read_to: stamp(parts.next()?)?,
             upto: stamp(parts.next()?)?,
-            tables: number(parts.next()?)?,
+            tables: hex(parts.next()?, 16)?,
         };
         parts.next().is_none().then_some(history)
     }
+}
+
+/// The number of `digits` hexadecimal digits, as they are printed.
+fn hex(text: &str, digits: usize) -> Option<u64> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let whole = text.len() == digits && text.bytes().all(is_digit);
+    whole.then(|| u64::from_str_radix(text, 16).ok())?
 }
 
 /// The stamp at an ISO time with an offset; before 1970 that is the start.
@@ -197,9 +215,10 @@ impl fmt::Display for Cursor {
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Of fixed width, so that the text's order is that of `read_to`.
+        // Of fixed width, so that the text's order is that of the numbers.
         let (read_to, upto) = (self.read_to.micros().max(0), self.upto.micros().max(0));
-        write!(f, "{read_to:016x}.{upto:016x}.{:016x}", self.tables)
+        let Self { restarts, tables, .. } = self;
+        write!(f, "{restarts:08x}.{read_to:016x}.{upto:016x}.{tables:016x}")
     }
 }
 

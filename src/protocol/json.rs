@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use memchr::{memchr, memchr2, memmem};
-use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 

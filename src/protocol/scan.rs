@@ -105,6 +105,8 @@ pub(super) fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -194,7 +196,10 @@ mod tests {
         fn any_string_survives_and_any_units_become_readable(units in prop::collection::vec(
             prop_oneof![any::<u16>(), 0xd7f0_u16..0xe010, Just(u16::from(b'\\'))], 0..12,
         )) {
-            let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let mut escaped = String::new();
+            for unit in &units {
+                write!(escaped, "\\u{unit:04x}").unwrap();
+            }
             let (text, nul) = mended(&format!("\"{escaped}\""));
             prop_assert_eq!(nul, units.contains(&0));
             let read: String = serde_json::from_str(&text).unwrap();

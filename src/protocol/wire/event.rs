@@ -5,23 +5,23 @@
 //! lines below, ended by LF, in this order; what is new (`id:`, `retry:`) stands on lines of its
 //! own, which they pass over.
 
-use std::time::Duration;
+use bytes::Bytes;
 
-use super::json::{put_list, put_string};
 use crate::id::SpaceId;
+use crate::protocol::json::{put_list, put_string};
 
 /// The stream is alive.
-pub const HEARTBEAT_EVENT: &[u8] = b"event: heartbeat\ndata: {}\n\n";
+pub const HEARTBEAT: &[u8] = b"event: heartbeat\ndata: {}\n\n";
 
 /// The stream's token ran out, and the stream ends.
-pub const EXPIRED_EVENT: &[u8] = b"event: expired\ndata: {}\n\n";
+pub const EXPIRED: &[u8] = b"event: expired\ndata: {}\n\n";
 
 /// Changes of one table, as [`StoredChange::write`](super::StoredChange::write) made them, and
 /// the cursor behind them.
-pub fn changes_event(
+pub fn changes_event<C: AsRef<[u8]>>(
     out: &mut Vec<u8>,
     table: &str,
-    changes: &[impl AsRef<[u8]>],
+    changes: &[C],
     until: &str,
     has_more: bool,
 ) {
@@ -41,17 +41,18 @@ pub fn changes_event(
 }
 
 /// The reader's verified spaces, at the start of a stream and whenever they change.
-pub fn spaces_event(out: &mut Vec<u8>, spaces: &[SpaceId]) {
-    out.extend_from_slice(b"event: spaces\ndata: {\"spaces\":[");
-    put_list(out, spaces, |out, space| put_string(out, space.as_str()));
+#[must_use]
+pub fn spaces_event(spaces: &[SpaceId]) -> Bytes {
+    let mut out = b"event: spaces\ndata: {\"spaces\":[".to_vec();
+    put_list(&mut out, spaces, |out, space| put_string(out, space.as_str()));
     out.extend_from_slice(b"]}\n\n");
+    out.into()
 }
 
-/// The node drains: the client is to come back after `retry`.
-pub fn reconnect_event(out: &mut Vec<u8>, retry: Duration) {
-    out.extend_from_slice(b"event: reconnect\nretry: ");
-    out.extend_from_slice(retry.as_millis().to_string().as_bytes());
-    out.extend_from_slice(b"\ndata: {}\n\n");
+/// The node drains: the client is to come back after so many milliseconds.
+#[must_use]
+pub fn reconnect_event(retry_ms: u64) -> Bytes {
+    format!("event: reconnect\nretry: {retry_ms}\ndata: {{}}\n\n").into()
 }
 
 #[cfg(test)]
@@ -74,7 +75,7 @@ mod tests {
              \"syncedUntil\":\"2026-11-22T09:36:12.123456Z\",\"hasMore\":false}\n\n"
         );
         assert_eq!(
-            text(|out| changes_event(out, "a\"\nb", &[] as &[&[u8]], "x~1.2", true)),
+            text(|out| changes_event::<Vec<u8>>(out, "a\"\nb", &[], "x~1.2", true)),
             "event: changes\nid: x~1.2\ndata: {\"table\":\"a\\\"\\nb\",\"changes\":[],\
              \"syncedUntil\":\"x~1.2\",\"hasMore\":true}\n\n"
         );
@@ -82,17 +83,14 @@ mod tests {
 
     #[test]
     fn the_other_events() {
-        assert_eq!(HEARTBEAT_EVENT, b"event: heartbeat\ndata: {}\n\n");
-        assert_eq!(EXPIRED_EVENT, b"event: expired\ndata: {}\n\n");
+        assert_eq!(HEARTBEAT, b"event: heartbeat\ndata: {}\n\n");
+        assert_eq!(EXPIRED, b"event: expired\ndata: {}\n\n");
         let spaces = ["org-9", "o\"1"].map(|space| SpaceId::new(space).unwrap());
         assert_eq!(
-            text(|out| spaces_event(out, &spaces)),
+            spaces_event(&spaces),
             "event: spaces\ndata: {\"spaces\":[\"org-9\",\"o\\\"1\"]}\n\n"
         );
-        assert_eq!(text(|out| spaces_event(out, &[])), "event: spaces\ndata: {\"spaces\":[]}\n\n");
-        assert_eq!(
-            text(|out| reconnect_event(out, Duration::from_millis(1234))),
-            "event: reconnect\nretry: 1234\ndata: {}\n\n"
-        );
+        assert_eq!(spaces_event(&[]), "event: spaces\ndata: {\"spaces\":[]}\n\n");
+        assert_eq!(reconnect_event(1234), "event: reconnect\nretry: 1234\ndata: {}\n\n");
     }
 }

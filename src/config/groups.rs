@@ -1,0 +1,213 @@
+//! The settings, by what they are about. Their docs are the help of the flags, and the README's
+//! table.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+use url::Url;
+
+use super::values::{
+    DatabaseUrl, Origin, Secret, app, database, ip, limit, log_filter, millis, number, origin,
+    port, seconds, secret, text, web,
+};
+use crate::id::AppId;
+use crate::telemetry::LogFormat;
+
+/// Below that many bytes, the largest push would never fit.
+const MIN_BODIES: usize = 16 << 20;
+
+/// Where a node listens for requests.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub struct Server {
+    /// TCP port that the node serves HTTP on.
+    #[arg(long, env = "PORT", default_value = "3050", value_parser = port())]
+    pub port: u16,
+    /// IP address that the node binds to.
+    #[arg(long, env = "BIND", value_name = "IP", default_value = "0.0.0.0",
+        value_parser = ip)]
+    pub bind: IpAddr,
+    /// Origins whose pages may call the node (CORS), each exactly as a browser sends it:
+    /// `scheme://host[:port]`; comma-separated.
+    #[arg(long, env = "CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',',
+        value_parser = origin)]
+    pub cors_origins: Vec<Origin>,
+    /// Seconds that a client may take to send a request's head; a connection without a request
+    /// is closed after as long, so keep it above the ingress' own (nginx: 60).
+    #[arg(long = "header-timeout-seconds", env = "HEADER_TIMEOUT_SECONDS",
+        value_name = "SECONDS", default_value = "75", value_parser = seconds(1..=600))]
+    pub header_timeout: Duration,
+    /// Seconds that a client may take to send a request's body.
+    #[arg(long = "body-timeout-seconds", env = "BODY_TIMEOUT_SECONDS",
+        value_name = "SECONDS", default_value = "60", value_parser = seconds(1..=600))]
+    pub body_timeout: Duration,
+}
+
+/// The Postgres that all nodes share.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database")]
+pub struct Database {
+    /// URL of the Postgres that all nodes share, as an ordinary role; a transaction pooler may
+    /// stand before it.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true,
+        value_parser = database)]
+    pub database_url: DatabaseUrl,
+    /// URL for the one connection that hears notifications: direct, or through a session
+    /// pooler; `DATABASE_URL` where it is not set.
+    #[arg(long, env = "LISTEN_DATABASE_URL", value_name = "URL", hide_env_values = true,
+        value_parser = database)]
+    pub listen_database_url: Option<DatabaseUrl>,
+    /// Most connections to `DATABASE_URL`; the listener's comes on top.
+    #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "CONNECTIONS", default_value = "16",
+        value_parser = number("a number of connections", 4_u32..=1_000))]
+    pub database_pool_size: u32,
+    /// Seconds that a statement may run or wait for a lock.
+    #[arg(long = "database-timeout-seconds", env = "DATABASE_TIMEOUT_SECONDS",
+        value_name = "SECONDS", default_value = "5", value_parser = seconds(1..=300))]
+    pub database_timeout: Duration,
+    /// Seconds that a request waits for a free connection before it is answered 503.
+    #[arg(long = "acquire-timeout-seconds", env = "ACQUIRE_TIMEOUT_SECONDS",
+        value_name = "SECONDS", default_value = "3", value_parser = seconds(1..=60))]
+    pub acquire_timeout: Duration,
+}
+
+impl Database {
+    /// Where to hear notifications.
+    #[must_use]
+    pub fn listen_url(&self) -> &DatabaseUrl {
+        self.listen_database_url.as_ref().unwrap_or(&self.database_url)
+    }
+}
+
+/// How a node knows its users.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tokens")]
+pub struct Tokens {
+    /// URL of the key set (JWKS) that tokens are verified with.
+    #[arg(long, env = "JWKS_URL", value_name = "URL", value_parser = web)]
+    pub jwks_url: Url,
+    /// Audiences of which a token must name one, comma-separated; where it is not set, any
+    /// token of the issuer is taken.
+    #[arg(long, env = "JWT_AUDIENCE", value_name = "AUDIENCES", value_delimiter = ',',
+        value_parser = text)]
+    pub jwt_audience: Vec<String>,
+    /// Issuer that a token must name.
+    #[arg(long, env = "JWT_ISSUER", value_name = "ISSUER", value_parser = text)]
+    pub jwt_issuer: Option<String>,
+}
+
+/// Whom a node asks about memberships and billing.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Memberships and billing")]
+pub struct Services {
+    /// URL of the auth service that knows who is a member of which space; without it, spaces
+    /// are off.
+    #[arg(long, env = "MANA_AUTH_URL", value_name = "URL", value_parser = web)]
+    pub mana_auth_url: Option<Url>,
+    /// URL of the service that knows who has paid; without it, everybody may sync.
+    #[arg(long, env = "MANA_CREDITS_URL", value_name = "URL", value_parser = web)]
+    pub mana_credits_url: Option<Url>,
+    /// Key that this node and the two services show each other; required where one of them is
+    /// set.
+    #[arg(long, env = "MANA_SERVICE_KEY", value_name = "KEY", hide_env_values = true,
+        value_parser = secret)]
+    pub mana_service_key: Option<Secret>,
+    /// Apps that are synced without asking who has paid, comma-separated.
+    #[arg(long, env = "BILLING_EXEMPT_APPS", value_name = "APPS", value_delimiter = ',',
+        value_parser = app)]
+    pub billing_exempt_apps: Vec<AppId>,
+    /// Seconds after which memberships and billing are asked for again.
+    #[arg(long = "membership-life-seconds", env = "MEMBERSHIP_LIFE_SECONDS",
+        value_name = "SECONDS", default_value = "300", value_parser = seconds(1..=86_400))]
+    pub membership_life: Duration,
+}
+
+/// How a node stores pushes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Writer")]
+pub struct Writer {
+    /// Batches of pushes that are stored at the same time.
+    #[arg(long, env = "WRITER_LANES", value_name = "LANES", default_value = "4",
+        value_parser = number("a number of lanes", 1_usize..=64))]
+    pub writer_lanes: usize,
+    /// Pushes that may wait for a batch; one more is answered 503.
+    #[arg(long, env = "WRITER_QUEUE", value_name = "PUSHES", default_value = "4096",
+        value_parser = number("a number of pushes", 1_usize..=1_000_000))]
+    pub writer_queue: usize,
+    /// Seconds after which a push that is not acknowledged is answered 503.
+    #[arg(long = "push-timeout-seconds", env = "PUSH_TIMEOUT_SECONDS",
+        value_name = "SECONDS", default_value = "10", value_parser = seconds(1..=300))]
+    pub push_timeout: Duration,
+}
+
+/// How a node hears of changes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Listener")]
+pub struct Listener {
+    /// Milliseconds between two heartbeats of the listener; after three without one it connects
+    /// anew.
+    #[arg(long = "heartbeat-ms", env = "HEARTBEAT_MS",
+        value_name = "MS", default_value = "1000", value_parser = millis(50..=60_000))]
+    pub heartbeat: Duration,
+    /// Seconds between two comparisons of what was heard with what is stored.
+    #[arg(long = "compare-seconds", env = "COMPARE_SECONDS",
+        value_name = "SECONDS", default_value = "30", value_parser = seconds(1..=3_600))]
+    pub compare: Duration,
+}
+
+/// What one node carries at most.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits (0 turns one off)")]
+pub struct Limits {
+    /// Connections that may be open; further ones wait to be accepted.
+    #[arg(long = "limit-connections", env = "LIMIT_CONNECTIONS", value_name = "CONNECTIONS",
+        default_value = "20000", value_parser = limit("a number of connections", 1))]
+    pub connections: usize,
+    /// Streams that may be open, each WebSocket counted as one; one more is answered 503.
+    #[arg(long = "limit-streams", env = "LIMIT_STREAMS", value_name = "STREAMS",
+        default_value = "18000", value_parser = limit("a number of streams", 1))]
+    pub streams: usize,
+    /// Bytes of request bodies that may be in the node's hands; what exceeds them is answered
+    /// 503.
+    #[arg(long = "limit-inflight-bytes", env = "LIMIT_INFLIGHT_BYTES", value_name = "BYTES",
+        default_value = "268435456", value_parser = limit("a number of bytes", MIN_BODIES))]
+    pub inflight_bytes: usize,
+    /// Bytes of changes kept in memory for the streams that are live; who is behind them reads
+    /// the database.
+    #[arg(long = "limit-tail-bytes", env = "LIMIT_TAIL_BYTES", value_name = "BYTES",
+        default_value = "67108864", value_parser = limit("a number of bytes", 1))]
+    pub tail_bytes: usize,
+}
+
+/// How a node leaves, counted from SIGTERM.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Draining")]
+pub struct Drain {
+    /// Seconds that the node serves on after it has said that it is not ready.
+    #[arg(long = "drain-delay-seconds", env = "DRAIN_DELAY_SECONDS",
+        value_name = "SECONDS", default_value = "5", value_parser = seconds(0..=300))]
+    pub drain_delay: Duration,
+    /// Seconds over which the ends of its streams are spread thereafter.
+    #[arg(long = "drain-spread-seconds", env = "DRAIN_SPREAD_SECONDS",
+        value_name = "SECONDS", default_value = "15", value_parser = seconds(0..=600))]
+    pub drain_spread: Duration,
+    /// Seconds from SIGTERM after which the node exits, whatever is left; keep the pod's grace
+    /// period above.
+    #[arg(long = "drain-deadline-seconds", env = "DRAIN_DEADLINE_SECONDS",
+        value_name = "SECONDS", default_value = "30", value_parser = seconds(1..=900))]
+    pub drain_deadline: Duration,
+}
+
+/// What a node says of its work.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct Log {
+    /// Shape of a log line.
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged, as filter directives such as `info,mana_sync::relay=debug`.
+    #[arg(long = "log", env = "LOG", value_name = "FILTER", default_value = "info",
+        value_parser = log_filter)]
+    pub log_filter: String,
+}
