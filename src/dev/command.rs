@@ -98,8 +98,10 @@ fn member(text: &str) -> Result<(String, String), &'static str> {
 /// under may go.
 fn folder(named: Option<&PathBuf>) -> Result<PathBuf, DevError> {
     let folder = named.cloned().unwrap_or_else(|| PathBuf::from("/var/tmp/mana-sync-dev"));
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| DevError::Io { what: format!("cannot make {}", folder.display()), error })?;
+    std::fs::create_dir_all(&folder).map_err(|error| DevError::Io {
+        what: format!("cannot make {}", folder.display()),
+        error,
+    })?;
     Ok(folder)
 }
 

@@ -21,22 +21,31 @@ pub(super) fn text(fleet: &Fleet, members: &[(String, String)]) -> String {
     let (first, last) = (first.address(), last.address());
     let space = members.first().map_or("home", |(_, space)| space.as_str());
     out.push_str("\nIn one terminal, be bob and follow the last replica:\n\n");
-    push_line(&mut out, &format!(
-        "  curl -N -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=bob')\" \
+    push_line(
+        &mut out,
+        &format!(
+            "  curl -N -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=bob')\" \
          'http://{last}/sync/todo/stream?collections=tasks'"
-    ));
+        ),
+    );
     out.push_str("\nIn another, be alice and push through the first:\n\n");
-    push_line(&mut out, &format!(
-        "  curl -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=alice')\" \
+    push_line(
+        &mut out,
+        &format!(
+            "  curl -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=alice')\" \
          -H 'X-Client-Id: laptop' 'http://{first}/sync/todo' \
          -d '{{\"changes\":[{{\"table\":\"tasks\",\"id\":\"t1\",\"op\":\"insert\",\
          \"data\":{{\"title\":\"Milk\"}},\"spaceId\":\"{space}\"}}]}}'"
-    ));
+        ),
+    );
     out.push_str("\nOr read what there is, through any of them:\n\n");
-    push_line(&mut out, &format!(
-        "  curl -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=bob')\" \
+    push_line(
+        &mut out,
+        &format!(
+            "  curl -H \"Authorization: Bearer $(curl -s '{issuer}/token?user=bob')\" \
          'http://{last}/sync/todo/pull?collection=tasks&since=1970-01-01T00:00:00Z'"
-    ));
+        ),
+    );
     out.push_str("\nCtrl-C stops everything.");
     out
 }

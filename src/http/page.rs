@@ -36,7 +36,7 @@ pub(super) struct ReadPage {
     pub(super) spaces: Option<Vec<SpaceId>>,
     /// Where it ends.
     pub(super) until: Cursor,
-    since: Stamp,
+    since: Cursor,
     bound: Stamp,
     pending: Option<Stamp>,
 }
@@ -48,7 +48,7 @@ impl ReadPage {
             joining: page.pending.is_some(),
             spaces: page.spaces,
             until: wanted.cursor,
-            since: wanted.cursor.stamp,
+            since: wanted.cursor,
             bound,
             pending: page.pending,
             rows: page.rows,
@@ -56,11 +56,6 @@ impl ReadPage {
         read.until =
             read.cursor_at(read.rows.last().map(|row| row.stamp), read.more, wanted.tables);
         read
-    }
-
-    /// Its changes as clients read them.
-    pub(super) fn json(&self) -> Vec<Vec<u8>> {
-        self.rows.iter().map(ChangeRow::json).collect()
     }
 
     /// The cursor after a change of this page.

@@ -13,6 +13,7 @@ use super::page::{ReadPage, Wanted};
 use crate::id::TableName;
 use crate::protocol::limits::PAGE_ROWS;
 use crate::protocol::{BadTables, Cursor, PageBody, Tables, Unpublished};
+use crate::store::ChangeRow;
 
 pub(super) async fn pull(
     State(api): State<Arc<Api>>,
@@ -47,16 +48,16 @@ fn limit(text: &str) -> Result<usize, ApiError> {
 }
 
 /// The answer of pull and push.
-pub(super) fn answer(page: &ReadPage, unpublished: &[Unpublished]) -> Response {
+pub(super) fn answer(page: &ReadPage, unpublished: &[Unpublished<'_>]) -> Response {
     let mut out = Vec::new();
-    PageBody {
-        changes: &page.json(),
-        synced_until: &page.until.to_string(),
+    let until = page.until.to_string();
+    let body = PageBody {
+        until: &until,
         has_more: page.more,
         spaces: page.spaces.as_deref(),
         unpublished,
-    }
-    .write(&mut out);
+    };
+    body.write(&mut out, &page.rows, ChangeRow::write);
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], out)
         .into_response()
 }

@@ -42,9 +42,9 @@ pub(super) async fn push(
 }
 
 /// How the answer names a change that is stored for its author alone.
-fn named(change: &NewChange) -> Option<Unpublished> {
-    let space = change.space.clone()?;
-    Some(Unpublished { table: change.table.clone(), record: change.record.clone(), space })
+fn named(change: &NewChange) -> Option<Unpublished<'_>> {
+    let space = change.space.as_ref()?;
+    Some(Unpublished { table: &change.table, record: &change.record, space })
 }
 
 /// What was left unpublished although the author is a member by now: another node is verifying

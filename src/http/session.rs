@@ -20,9 +20,8 @@ use crate::grant::Reader;
 use crate::id::{SpaceId, TableName};
 use crate::metrics;
 use crate::protocol::limits::PAGE_BYTES;
-use crate::protocol::{
-    Cursor, EXPIRED_EVENT, HEARTBEAT_EVENT, Tables, changes_event, reconnect_event, spaces_event,
-};
+use crate::protocol::wire::{self, changes_event, reconnect_event, spaces_event};
+use crate::protocol::{Cursor, Tables};
 use crate::store::{ChangeRow, StoreError};
 
 /// A database that failed is asked again after this.
@@ -228,7 +227,7 @@ impl Session {
             Wake::Moved | Wake::Retry => {}
             Wake::Heartbeat => {
                 self.heartbeat = Instant::now() + self.api.limits.heartbeat;
-                self.ready.push_back(Bytes::from_static(HEARTBEAT_EVENT));
+                self.ready.push_back(Bytes::from_static(wire::HEARTBEAT));
             }
             // What it changes is rung, and read then.
             Wake::Members => self.refresh_members().await,
@@ -241,11 +240,11 @@ impl Session {
         self.ready.push_back(match end {
             End::Expired => {
                 self.present.because("expired");
-                Bytes::from_static(EXPIRED_EVENT)
+                Bytes::from_static(wire::EXPIRED)
             }
             End::Drained => {
                 self.present.because("drained");
-                reconnect(Duration::from_millis(fastrand::u64(500..5_000)))
+                reconnect_event(fastrand::u64(500..5_000))
             }
         });
     }
@@ -254,9 +253,7 @@ impl Session {
         if let Some(spaces) = spaces
             && self.spaces.as_ref() != Some(spaces)
         {
-            let mut out = Vec::new();
-            spaces_event(&mut out, spaces);
-            self.ready.push_back(out.into());
+            self.ready.push_back(spaces_event(spaces));
             self.spaces = Some(spaces.clone());
         }
     }
@@ -313,10 +310,4 @@ impl Session {
         self.cursor = Cursor::at(taken.until);
         self.ready.push_back(out.into());
     }
-}
-
-fn reconnect(retry: Duration) -> Bytes {
-    let mut out = Vec::new();
-    reconnect_event(&mut out, retry);
-    out.into()
 }

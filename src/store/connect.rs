@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::{Store, StoreError};
@@ -39,6 +40,21 @@ pub fn connect_options(url: &str, statement: Duration) -> Result<PgConnectOption
     ]))
 }
 
+/// How far the clock jumps ahead on a database that was promoted or restored: further than a
+/// standby ever lags, so that no stamp is given that lies before a cursor handed out earlier.
+const MARGIN: &str = "60 s";
+
+/// Looks at every new connection which database it leads to, before anything is stored there.
+async fn identify(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let query = sqlx::query_scalar("select sync_identify($1::text::interval)").bind(MARGIN);
+    if query.fetch_one(connection).await? {
+        tracing::warn!(
+            "this database was promoted or restored: its clock jumped ahead by {MARGIN}"
+        );
+    }
+    Ok(())
+}
+
 impl Store {
     /// Prepares a pool; connections are made when they are needed.
     ///
@@ -50,7 +66,8 @@ impl Store {
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire)
             .test_before_acquire(false)
-            .idle_timeout(Duration::from_secs(600))
+            .idle_timeout(Duration::from_mins(10))
+            .after_connect(|connection, _| Box::pin(identify(connection)))
             .connect_lazy_with(options);
         // The server's own limit comes first, so that its answer is heard.
         Ok(Self { pool, patience: settings.statement + Duration::from_secs(1) })

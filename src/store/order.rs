@@ -1,4 +1,4 @@
-//! The clock, the horizon, the heartbeat, and which database this is.
+//! The clock, the horizon, the heartbeat, and what moved.
 
 use std::time::Duration;
 
@@ -51,16 +51,6 @@ impl Store {
     /// [`StoreError`].
     pub async fn beat(&self) -> Result<Stamp, StoreError> {
         Ok(self.row(sqlx::query("select sync_beat()")).await?.try_get(0)?)
-    }
-
-    /// Looks which database this is. After a promotion or a restore the clock jumps ahead by
-    /// `margin`, and the answer is true.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn identify(&self, margin: Duration) -> Result<bool, StoreError> {
-        let query = sqlx::query("select sync_identify($1)").bind(interval(margin));
-        Ok(self.row(query).await?.try_get(0)?)
     }
 
     /// What moved in `(low, high]`, of these users and spaces: closes a gap in the chain.

@@ -70,10 +70,8 @@ pub struct ChangeRow {
 }
 
 impl ChangeRow {
-    /// The change as clients read it.
-    #[must_use]
-    pub fn json(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+    /// Writes the change as clients read it.
+    pub fn write(&self, out: &mut Vec<u8>) {
         StoredChange {
             event: self.id,
             schema_version: self.schema_version,
@@ -86,7 +84,14 @@ impl ChangeRow {
             actor: self.actor.as_deref(),
             origin: self.origin.as_deref(),
         }
-        .write(&mut out);
+        .write(out);
+    }
+
+    /// The change as clients read it.
+    #[must_use]
+    pub fn json(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
         out
     }
 }

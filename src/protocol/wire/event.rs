@@ -27,9 +27,7 @@ pub fn changes_event<C: AsRef<[u8]>>(
 ) {
     let size: usize = changes.iter().map(|change| change.as_ref().len() + 1).sum();
     out.reserve(size + table.len() + 2 * until.len() + 100);
-    out.extend_from_slice(b"event: changes\nid: ");
-    out.extend_from_slice(until.as_bytes());
-    out.extend_from_slice(b"\ndata: {\"table\":");
+    out.extend_from_slice(b"event: changes\ndata: {\"table\":");
     put_string(out, table);
     out.extend_from_slice(b",\"changes\":[");
     put_list(out, changes, |out, change| out.extend_from_slice(change.as_ref()));
@@ -37,7 +35,10 @@ pub fn changes_event<C: AsRef<[u8]>>(
     put_string(out, until);
     out.extend_from_slice(b",\"hasMore\":");
     out.extend_from_slice(if has_more { b"true" } else { b"false" });
-    out.extend_from_slice(b"}\n\n");
+    // Behind the data: clients that split by hand look for the two lines above side by side.
+    out.extend_from_slice(b"}\nid: ");
+    out.extend_from_slice(until.as_bytes());
+    out.extend_from_slice(b"\n\n");
 }
 
 /// The reader's verified spaces, at the start of a stream and whenever they change.
@@ -70,14 +71,14 @@ mod tests {
         let until = "2026-11-22T09:36:12.123456Z";
         assert_eq!(
             text(|out| changes_event(out, "tasks", &["{\"a\":1}", "{\"b\":2}"], until, false)),
-            "event: changes\nid: 2026-11-22T09:36:12.123456Z\ndata: {\"table\":\"tasks\",\
+            "event: changes\ndata: {\"table\":\"tasks\",\
              \"changes\":[{\"a\":1},{\"b\":2}],\
-             \"syncedUntil\":\"2026-11-22T09:36:12.123456Z\",\"hasMore\":false}\n\n"
+             \"syncedUntil\":\"2026-11-22T09:36:12.123456Z\",\"hasMore\":false}\nid: 2026-11-22T09:36:12.123456Z\n\n"
         );
         assert_eq!(
             text(|out| changes_event::<Vec<u8>>(out, "a\"\nb", &[], "x~1.2", true)),
-            "event: changes\nid: x~1.2\ndata: {\"table\":\"a\\\"\\nb\",\"changes\":[],\
-             \"syncedUntil\":\"x~1.2\",\"hasMore\":true}\n\n"
+            "event: changes\ndata: {\"table\":\"a\\\"\\nb\",\"changes\":[],\
+             \"syncedUntil\":\"x~1.2\",\"hasMore\":true}\nid: x~1.2\n\n"
         );
     }
 
