@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -139,6 +139,13 @@ impl Stamp {
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
+    }
+
+    /// How long ago it was given, by this machine's clock; zero where that is behind.
+    #[must_use]
+    pub fn age(self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(Duration::from_micros(u64::try_from(self.0).unwrap_or(0)))
     }
 
     /// How far `self` lies after `earlier`; zero where it does not.

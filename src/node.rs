@@ -124,8 +124,8 @@ impl Node {
             drain: drain.clone(),
             service_key: settings.service_key,
             metrics: metrics.clone(),
+            bodies: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             limits: settings.limits,
-            bodies: Arc::new(Semaphore::new(settings.body_bytes / 1024)),
         });
         let server =
             Server::bind(settings.address, router(api, &settings.origins), settings.server)

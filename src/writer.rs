@@ -133,7 +133,10 @@ impl Writer {
         let is_large = changes.len() > LARGE_CHANGES || bytes > LARGE_BYTES;
         let queue = if is_large { &self.large } else { &self.small };
         let push = Push { writer: writer.clone(), changes, events, bytes, answer };
-        queue.try_send(push).map_err(|_| PushError::QueueFull)?;
+        queue.try_send(push).map_err(|_| {
+            metrics::overflow("writer_queue");
+            PushError::QueueFull
+        })?;
         metrics::writer_queue(queue.max_capacity() - queue.capacity());
         let stored = timeout(self.patience, answered).await;
         let stored = stored.ok().and_then(Result::ok).unwrap_or(Err(PushError::Unconfirmed))?;

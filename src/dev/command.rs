@@ -26,7 +26,7 @@ const SERVICE_KEY: &str = "dev-service-key";
 const ROLE: &str = "mana_sync";
 
 /// A day.
-const TOKEN_LIFE: Duration = Duration::from_secs(86_400);
+const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
 /// A fleet on this machine.
 #[derive(Debug, Args)]

@@ -27,14 +27,14 @@ pub(super) async fn run(fleet: &Fleet) -> Result<(), DemoError> {
     let addresses: Vec<_> = fleet.replicas.iter().map(super::super::node::Node::address).collect();
     for (number, address) in addresses.iter().enumerate() {
         let next = (number + 1) % addresses.len();
-        let bob = fleet.tokens.token("bob", Duration::from_secs(60));
+        let bob = fleet.tokens.token("bob", Duration::from_mins(1));
         let stream = format!("http://{}/sync/todo/stream?collections=tasks", addresses[next]);
         let mut stream = http.get(stream).bearer_auth(bob).send().await?.error_for_status()?;
         println!("bob follows replica {}.", next + 1);
         let record = format!("milk-{}", jiff::Timestamp::now().as_microsecond());
         let change = json!({ "table": "tasks", "id": record, "op": "insert", "spaceId": "home",
                              "data": { "title": "Milk" } });
-        let alice = fleet.tokens.token("alice", Duration::from_secs(60));
+        let alice = fleet.tokens.token("alice", Duration::from_mins(1));
         let pushed = Instant::now();
         let answer: Value = http
             .post(format!("http://{address}/sync/todo"))

@@ -149,6 +149,7 @@ impl Members {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn not_fresh(error: StoreError) -> NotFresh {
     tracing::warn!(%error, "memberships could not be kept");
     NotFresh

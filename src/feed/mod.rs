@@ -198,17 +198,14 @@ impl Feeds {
         for feed in &step.feeds {
             let mut state = feed.lock();
             let before = state.tail.bytes();
-            match &mut brought {
-                Some(brought) => {
-                    let entries = brought.remove(&feed.id).unwrap_or_default();
-                    ages.0.extend(entries.iter().map(|_| Arc::downgrade(feed)));
-                    state.tail.append(entries);
-                    self.total.fetch_add(state.tail.bytes() - before, Ordering::Relaxed);
-                }
-                None => {
-                    state.tail.restart(step.to);
-                    self.total.fetch_sub(before, Ordering::Relaxed);
-                }
+            if let Some(brought) = &mut brought {
+                let entries = brought.remove(&feed.id).unwrap_or_default();
+                ages.0.extend(entries.iter().map(|_| Arc::downgrade(feed)));
+                state.tail.append(entries);
+                self.total.fetch_add(state.tail.bytes() - before, Ordering::Relaxed);
+            } else {
+                state.tail.restart(step.to);
+                self.total.fetch_sub(before, Ordering::Relaxed);
             }
         }
         self.published.store(step.to.micros(), Ordering::Release);
@@ -243,7 +240,9 @@ impl Feeds {
 
     fn tell_members(&self, user: &UserId) {
         if let Some(followers) = self.registry().readers.get(user) {
-            followers.iter().for_each(|follower| follower.tell_members());
+            for follower in followers {
+                follower.tell_members();
+            }
         }
     }
 

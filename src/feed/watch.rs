@@ -1,4 +1,4 @@
-//! Watchers: WebSockets that want to know which apps moved, not what moved in them.
+//! Watchers: `WebSockets` that want to know which apps moved, not what moved in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

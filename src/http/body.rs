@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::error::ApiError;
+use crate::metrics;
 use crate::protocol::limits::MAX_BODY_BYTES;
 
 /// A body, and its share of what all bodies of the node may take; kept until it is done with.
@@ -46,7 +47,8 @@ async fn collect(api: &Api, announced: usize, mut body: Body) -> Result<Held, Ap
 
 fn take(api: &Api, kibibytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
     let kibibytes = u32::try_from(kibibytes).unwrap_or(u32::MAX);
-    std::sync::Arc::clone(&api.bodies)
-        .try_acquire_many_owned(kibibytes)
-        .map_err(|_| ApiError::Busy("too many request bodies are in flight"))
+    std::sync::Arc::clone(&api.bodies).try_acquire_many_owned(kibibytes).map_err(|_| {
+        metrics::overflow("inflight_bytes");
+        ApiError::Busy("too many request bodies are in flight")
+    })
 }

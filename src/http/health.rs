@@ -52,6 +52,9 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (size, idle) = api.store.connections();
     gauges::pool(size, idle);
+    gauges::inflight_bytes(
+        api.limits.body_bytes.saturating_sub(api.bodies.available_permits() * 1024),
+    );
     gauges::heartbeat_age(api.hearing.silence());
     let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (head, api.metrics.render()).into_response()

@@ -17,7 +17,7 @@ pub(super) async fn invalidate(
     Path(user): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let given = headers.get("x-service-key").map(|value| value.as_bytes());
+    let given = headers.get("x-service-key").map(reqwest::header::HeaderValue::as_bytes);
     let known = api.service_key.as_ref();
     if !known.is_some_and(|key| given.is_some_and(|given| key.matches(given))) {
         return Err(ApiError::Unauthenticated(AuthError::Missing));

@@ -77,9 +77,11 @@ pub struct Api {
 /// Bounds of the HTTP layer.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Bytes of all bodies in flight together.
+    pub body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
-    /// Streams and WebSockets of the node together.
+    /// Streams and `WebSockets` of the node together.
     pub streams: usize,
     /// How often a stream sends its heartbeat.
     pub heartbeat: Duration,
@@ -130,5 +132,5 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
             HeaderName::from_static("last-event-id"),
         ])
         .expose_headers([header::RETRY_AFTER])
-        .max_age(Duration::from_secs(3600))
+        .max_age(Duration::from_hours(1))
 }

@@ -1,4 +1,4 @@
-//! Who is connected to this node: streams and WebSockets.
+//! Who is connected to this node: streams and `WebSockets`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +47,7 @@ impl Presence {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Streams and WebSockets, and users who have one.
+    /// Streams and `WebSockets`, and users who have one.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let counts = self.lock();

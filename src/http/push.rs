@@ -13,6 +13,7 @@ use super::page::Wanted;
 use super::{Api, body, pull};
 use crate::grant::Writer;
 use crate::id::SpaceId;
+use crate::metrics;
 use crate::protocol::{Changeset, NewChange, Tables, Unpublished};
 
 pub(super) async fn push(
@@ -21,7 +22,24 @@ pub(super) async fn push(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body::Held { bytes, share } = body::read(&api, &headers, body).await?;
+    let answer = store_and_read(&api, &caller, &headers, body).await;
+    if let Err(error) = &answer {
+        metrics::push(match error {
+            ApiError::Invalid(_) | ApiError::Changeset(_) | ApiError::TooLarge { .. } => "invalid",
+            ApiError::BodyTimeout | ApiError::BodyBroken => "timeout",
+            _ => "failed",
+        });
+    }
+    answer
+}
+
+async fn store_and_read(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body::Held { bytes, share } = body::read(api, headers, body).await?;
     let Changeset { client, since, changes } = Changeset::parse(bytes)?;
     let writer = caller.writer(client);
     let changes: Arc<[NewChange]> = changes.into();
@@ -33,10 +51,11 @@ pub(super) async fn push(
     }
     let page = api.page(writer.reader(), &Wanted::new(&Tables::All, since)).await?;
     if !unpublished.is_empty() {
-        publish_late(&api, &writer, &changes, page.spaces.as_deref(), &mut unpublished).await;
+        publish_late(api, &writer, &changes, page.spaces.as_deref(), &mut unpublished).await;
     }
     let unpublished: Vec<_> = unpublished.iter().filter_map(|place| changes.get(*place)).collect();
     let unpublished: Vec<_> = unpublished.into_iter().filter_map(named).collect();
+    metrics::push(if changes.is_empty() { "empty" } else { "stored" });
     drop(share);
     Ok(pull::answer(&page, &unpublished))
 }

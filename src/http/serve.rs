@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
+
 /// How sockets are served.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -90,6 +92,7 @@ async fn serve(
     settings: ServerSettings,
     stop: CancellationToken,
 ) {
+    metrics::connection_opened();
     stream.set_nodelay(true).ok();
     SockRef::from(&stream).set_tcp_user_timeout(Some(settings.peer_time)).ok();
     let connection = http1::Builder::new()
@@ -109,5 +112,6 @@ async fn serve(
     if let Err(error) = result {
         tracing::debug!(%error, "a connection broke");
     }
+    metrics::connection_closed();
     drop(permit);
 }

@@ -89,7 +89,7 @@ impl Session {
         Self {
             following: Following::begin(Arc::clone(&api.feeds), reader.clone()),
             heartbeat: now + api.limits.heartbeat,
-            expires: now + left.min(Duration::from_secs(365 * 86_400)),
+            expires: now + left.min(Duration::from_hours(8760)),
             look_up: now,
             api,
             reader,
@@ -308,6 +308,9 @@ impl Session {
             changes_event(&mut out, first.table.as_str(), &changes, &until.to_string(), more);
         }
         self.cursor = Cursor::at(taken.until);
+        if let Some(last) = taken.entries.last() {
+            metrics::delivered(last.stamp.age());
+        }
         self.ready.push_back(out.into());
     }
 }

@@ -116,7 +116,7 @@ impl Conversation {
         let mut look_up = follow_spaces(&self.api, identity, watching).await;
         self.say(&json!({"type": "auth-ok"})).await?;
         let left = identity.expires.duration_since(SystemTime::now()).unwrap_or_default();
-        let expires = Instant::now() + left.min(Duration::from_secs(365 * 86_400));
+        let expires = Instant::now() + left.min(Duration::from_hours(8760));
         let drain = self.api.drain.clone();
         let mut leaves = None;
         loop {

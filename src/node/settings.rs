@@ -45,8 +45,6 @@ pub struct Settings {
     pub writer: writer::Settings,
     /// Bytes of all live tails together.
     pub tail_bytes: usize,
-    /// Bytes of all request bodies in flight together.
-    pub body_bytes: usize,
     /// Bounds of the HTTP layer.
     pub limits: Limits,
     /// Sockets.
@@ -111,8 +109,8 @@ impl Settings {
                 patience: config.writer.push_timeout,
             },
             tail_bytes: limits.tail_bytes,
-            body_bytes: limits.inflight_bytes,
             limits: Limits {
+                body_bytes: limits.inflight_bytes,
                 body_time: server.body_timeout,
                 streams: limits.streams,
                 heartbeat: HEARTBEAT,

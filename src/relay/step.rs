@@ -109,6 +109,8 @@ fn sort_into_feeds(rows: Vec<FeedRow>, (low, high): (Stamp, Stamp), ids: &[FeedI
             put(Owner::Space(space), *at);
         }
     }
-    brought.values_mut().for_each(|entries| entries.sort_by_key(|entry| entry.stamp));
+    for entries in brought.values_mut() {
+        entries.sort_by_key(|entry| entry.stamp);
+    }
     brought
 }

@@ -19,7 +19,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const OLDEST: i32 = 140_000;
 
 /// How long a migration may take, and how long others wait for it.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Why the node does not start on this database.
 #[derive(Debug, thiserror::Error)]

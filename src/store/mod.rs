@@ -50,7 +50,7 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let sqlstate = error.as_database_error().and_then(|e| e.code());
+        let sqlstate = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match (&error, sqlstate) {
             (sqlx::Error::PoolTimedOut, _) => Self::PoolBusy,
             (_, Some(code)) if is_data_error(&code) => {
