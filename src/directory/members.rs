@@ -29,6 +29,10 @@ const LOOK: Duration = Duration::from_millis(25);
 /// A known answer, about which another node asks just now, is gone by for so long.
 const MEANWHILE: Duration = Duration::from_secs(1);
 
+/// A known answer that could not be asked for anew is gone by for so long, so that a slow service
+/// slows down few requests.
+const HOLD: Duration = Duration::from_secs(5);
+
 /// Knows whether memberships are fresh. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Members {
@@ -107,11 +111,15 @@ impl Members {
                     metrics::lookup("membership", "database");
                     return Ok(Instant::now() + left);
                 }
-                (Ask::You(question), _) => {
-                    if let Some(until) = self.ask(service, user, question).await? {
-                        return Ok(until);
+                (Ask::You(question), verified) => match self.ask(service, user, question).await {
+                    Ok(Some(until)) => return Ok(until),
+                    Ok(None) => {}
+                    Err(NotFresh) if verified => {
+                        metrics::lookup("membership", "last_known");
+                        return Ok(Instant::now() + HOLD);
                     }
-                }
+                    Err(NotFresh) => return Err(NotFresh),
+                },
                 (Ask::Another, true) => {
                     metrics::lookup("membership", "last_known");
                     return Ok(Instant::now() + MEANWHILE);

@@ -1,6 +1,6 @@
 //! What streams follow: the live ends of feeds, in memory.
 //!
-//! A node keeps a [`tail`] for each feed that somebody here follows. The relay appends what a step
+//! A node keeps a tail for each feed that somebody here follows. The relay appends what a step
 //! of the watermark brought, publishes the step, and wakes the followers. A stream queues nothing:
 //! it holds a stamp, takes from the tails what lies after it, and goes to the database when it has
 //! fallen behind them.

@@ -1,7 +1,7 @@
 //! The wire: routes, and what each does.
 //!
-//! Handlers are thin: they take a verified [`extract::Caller`], ask the parts, and write the
-//! answer as text. Errors become statuses in [`error`] alone.
+//! Handlers are thin: they take a verified caller, ask the parts, and write the
+//! answer as text. Errors become statuses in `error` alone.
 
 mod body;
 mod error;
