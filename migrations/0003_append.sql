@@ -173,6 +173,7 @@ create function sync_at_commit() returns trigger language plpgsql as $$
 declare
     authors text[] := nullif(current_setting('app.sync_unstamped', true), '')::text[];
     acting text := current_setting('app.current_user_ids', true);
+    n integer;
     run record;
     stamped record;
 begin
@@ -181,9 +182,14 @@ begin
     end if;
     perform set_config('app.sync_unstamped', '', true);
     perform set_config('app.current_user_ids', authors::text, true);
+    select count(*) into n from sync_changes c
+        where c.user_id = any (authors) and c.created_at is null;
+    if n = 0 then -- All were deleted again.
+        perform set_config('app.current_user_ids', acting, true);
+        return null;
+    end if;
     perform sync_hold_publishing(authors);
-    run := sync_stamp((select count(*)::integer from sync_changes c
-                       where c.user_id = any (authors) and c.created_at is null));
+    run := sync_stamp(n);
     with rows as (
         select c.user_id, c.app_id, c.id, c.space_id,
                sync_time(run.last + 1

@@ -18,11 +18,12 @@ pub(super) struct Wanted<'a> {
     pub(super) tables: &'a Tables,
     pub(super) cursor: Cursor,
     pub(super) max_rows: usize,
+    pub(super) max_bytes: usize,
 }
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(tables: &'a Tables, cursor: Cursor) -> Self {
-        Self { tables, cursor, max_rows: PAGE_ROWS }
+        Self { tables, cursor, max_rows: PAGE_ROWS, max_bytes: PAGE_BYTES }
     }
 }
 
@@ -128,7 +129,7 @@ impl Api {
             up_to_clock,
             spaces: self.members.spaces_on(),
             max_rows: wanted.max_rows,
-            max_bytes: PAGE_BYTES,
+            max_bytes: wanted.max_bytes,
         }
     }
 }

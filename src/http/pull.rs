@@ -35,7 +35,7 @@ pub(super) async fn pull(
     let since = params.get("since");
     let since = since.ok_or_else(|| ApiError::Invalid("the parameter since is missing".into()))?;
     let max_rows = params.get("limit").map_or(Ok(PAGE_ROWS), limit)?;
-    let wanted = Wanted { tables: &tables, cursor: Cursor::parse(since), max_rows };
+    let wanted = Wanted { max_rows, ..Wanted::new(&tables, Cursor::parse(since)) };
     let page = api.page(&caller.reader(), &wanted).await?;
     Ok(answer(&page, &[]))
 }

@@ -19,7 +19,6 @@ use crate::feed::{Caught, Following, Taken};
 use crate::grant::Reader;
 use crate::id::{SpaceId, TableName};
 use crate::metrics;
-use crate::protocol::limits::PAGE_BYTES;
 use crate::protocol::wire::{self, changes_event, reconnect_event, spaces_event};
 use crate::protocol::{Cursor, Tables};
 use crate::store::{ChangeRow, StoreError};
@@ -29,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// A lookup of memberships that failed is repeated after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// About the most bytes that a stream holds until its socket takes them.
+const EVENT_BYTES: usize = 1_000_000;
 
 /// An event without changes.
 const NONE: &[&[u8]] = &[];
@@ -127,7 +129,7 @@ impl Session {
 
     /// Takes from the tails, or waits.
     async fn take(&mut self) {
-        match self.following.take(self.cursor, &self.tables, PAGE_BYTES) {
+        match self.following.take(self.cursor, &self.tables, EVENT_BYTES) {
             Caught::Behind(from) => {
                 metrics::tail_miss();
                 if let Some(from) = from.filter(|from| *from < self.cursor.stamp) {
@@ -174,7 +176,7 @@ impl Session {
     }
 
     async fn read_page(&self) -> Result<ReadPage, StoreError> {
-        let wanted = Wanted::new(&self.tables, self.cursor);
+        let wanted = Wanted { max_bytes: EVENT_BYTES, ..Wanted::new(&self.tables, self.cursor) };
         if self.begun {
             self.api.page_up_to(&self.reader, &wanted, self.api.progress.at()).await
         } else {
