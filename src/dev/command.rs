@@ -25,8 +25,8 @@ const SERVICE_KEY: &str = "dev-service-key";
 /// The role and the database of the fleet.
 const ROLE: &str = "mana_sync";
 
-/// A day.
-const TOKEN_LIFE: Duration = Duration::from_hours(24);
+/// How long the tokens of the guide are good.
+pub(super) const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
 /// A fleet on this machine.
 #[derive(Debug, Args)]

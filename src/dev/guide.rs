@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::command::Fleet;
+use super::command::{Fleet, TOKEN_LIFE};
 
 /// The guide to a fleet.
 pub(super) fn text(fleet: &Fleet, members: &[(String, String)]) -> String {
@@ -12,7 +12,8 @@ pub(super) fn text(fleet: &Fleet, members: &[(String, String)]) -> String {
     }
     let issuer = fleet.issuer;
     line(&mut out, "issuer", &format!("http://{issuer}"));
-    line(&mut out, "a token", &format!("http://{issuer}/token?user=alice"));
+    line(&mut out, "tokens", &format!("http://{issuer}/token?user=alice"));
+    line(&mut out, "one of them", &fleet.tokens.token("alice", TOKEN_LIFE));
     let shared: Vec<_> = members.iter().map(|(user, space)| format!("{user} in {space}")).collect();
     line(&mut out, "spaces", &shared.join(", "));
     let (Some(first), Some(last)) = (fleet.replicas.first(), fleet.replicas.last()) else {

@@ -44,11 +44,10 @@ pub(super) fn each_member<'a>(
     serde_json::Deserializer::from_str(text).deserialize_any(Members(member)).is_ok()
 }
 
-/// The value of the object's last member of that name; `null` counts as none.
+/// The value of the object's last member of that name, which has ASCII letters only; `null`
+/// counts as none. An object that can't have it is not parsed.
 pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
-    // A name stands there as it is, or with some letter as `\u`.
-    let mentions = |text: &str| memmem::find(object.as_bytes(), text.as_bytes()).is_some();
-    if !mentions(name) && !mentions("\\u") {
+    if memmem::find(object.as_bytes(), name.as_bytes()).is_none() && !escapes_letters(object) {
         return None;
     }
     let mut found = None;
@@ -58,6 +57,12 @@ pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
         }
     });
     found
+}
+
+/// Whether some letter may be spelled as `\uXXXX`, so that a search for a name could miss it.
+fn escapes_letters(text: &str) -> bool {
+    let text = text.as_bytes();
+    memmem::find_iter(text, br"\u00").any(|at| matches!(text.get(at + 4), Some(b'4'..=b'7')))
 }
 
 /// The value, where it is not `null`.
@@ -135,13 +140,20 @@ mod tests {
 
     #[test]
     fn a_member_is_found_by_its_name() {
-        let find = |object| member(object, "spaceId").map(RawValue::get);
-        assert_eq!(find(r#"{"a":1,"spaceId":"x"}"#), Some("\"x\""));
-        assert_eq!(find(r#"{"space\u0049d":"x"}"#), Some("\"x\""));
-        assert_eq!(find(r#"{"spaceId":"x","spaceId":"y"}"#), Some("\"y\""));
-        assert_eq!(find(r#"{"spaceId":"x","spaceId":null}"#), None);
-        assert_eq!(find(r#"{"a":{"spaceId":"x"},"b":"spaceId"}"#), None);
-        assert_eq!(find(r#"{"a":1}"#), None);
+        let find = |object: &str| member(object, "spaceId").map(|value| value.get().to_owned());
+        for (object, value) in [
+            (r#"{"a":1,"spaceId":"x"}"#, Some("\"x\"")),
+            (r#"{"spaceId":"x","spaceId":"y"}"#, Some("\"y\"")),
+            (r#"{"spaceId":"x","spaceId":null}"#, None),
+            (r#"{"a":{"spaceId":"x"},"b":"spaceId"}"#, None),
+            (r#"{"a":1}"#, None),
+            (r#"{"\u0073paceId":1}"#, Some("1")),
+            (r#"{"\u00e4":"\u00e4","\u0073\u0070aceI\u0064":1}"#, Some("1")),
+            (r#"{"space\u0049d":1}"#, Some("1")),
+            (r#"{"a":"\u00e4 \u003c \u00"}"#, None),
+        ] {
+            assert_eq!(find(object).as_deref(), value, "{object}");
+        }
     }
 
     #[test]

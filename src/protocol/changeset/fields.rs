@@ -84,8 +84,10 @@ impl<'a> Field<'a> {
     }
 }
 
-fn object_of<'a>(members: impl Iterator<Item = (&'a RawValue, &'a str)>) -> String {
-    let mut object = String::from("{");
+fn object_of<'a>(members: impl Iterator<Item = (&'a RawValue, &'a str)> + Clone) -> String {
+    let size: usize = members.clone().map(|(key, value)| key.get().len() + value.len() + 2).sum();
+    let mut object = String::with_capacity(size + 2);
+    object.push('{');
     for (key, value) in members {
         if object.len() > 1 {
             object.push(',');
