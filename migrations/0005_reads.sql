@@ -41,12 +41,17 @@ begin
         end if;
     end if;
     if with_spaces then
-        select u.verified_at is not null into verified from sync_users u where u.user_id = reader;
-        select array_agg(m.space_id order by m.space_id),
-               array_agg(case when m.joined_at > since then m.joined_at end order by m.space_id),
+        -- One statement: an invalidation between two would show a member of nothing, verified.
+        select u.verified_at is not null,
+               array_agg(m.space_id order by m.space_id) filter (where m.space_id is not null),
+               array_agg(case when m.joined_at > since then m.joined_at end order by m.space_id)
+                   filter (where m.space_id is not null),
                max(m.joined_at) filter (where m.joined_at > since)
-            into spaces, joins, pending
-            from sync_members m where m.user_id = reader and m.joined_at <= bound;
+            into verified, spaces, joins, pending
+            from sync_users u
+            left join sync_members m on m.user_id = u.user_id and m.joined_at <= bound
+            where u.user_id = reader
+            group by u.user_id;
         if pending > upto or upto is null then
             history := '-infinity';
         end if;
@@ -61,7 +66,7 @@ begin
                 where c.user_id = reader and c.app_id = app
                   and c.created_at > since and c.created_at <= bound
                   and c.table_name >= t.low and c.table_name <= t.high
-                  and c.client_id is distinct from client
+                  and (client is null or c.client_id is distinct from client)
                   -- What a joined space's history offers is not offered twice.
                   and (pending is null or not exists (
                       select from unnest(spaces, joins) s(space, joined)

@@ -178,7 +178,9 @@ impl Session {
     async fn read_page(&self) -> Result<ReadPage, StoreError> {
         let wanted = Wanted { max_bytes: EVENT_BYTES, ..Wanted::new(&self.tables, self.cursor) };
         if self.begun {
-            self.api.page_up_to(&self.reader, &wanted, self.api.progress.at()).await
+            // The cursor is our own, so the horizon has passed it, though the watermark may not.
+            let bound = self.api.progress.at().max(self.cursor.stamp);
+            self.api.page_up_to(&self.reader, &wanted, bound).await
         } else {
             self.api.page(&self.reader, &wanted).await
         }

@@ -1,1 +1,35 @@
-//! To come.
+//! Streams under way: what they send, byte for byte, from where they go on, and what a slow one
+//! costs.
+
+mod backlog;
+mod bytes;
+mod cursors;
+mod slow;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Events};
+
+/// Inserts of the records `t{n}` into a table.
+fn inserts(table: &str, numbers: std::ops::Range<usize>) -> Vec<Value> {
+    let insert = |n| json!({"table": table, "id": format!("t{n}"), "op": "insert", "data": {}});
+    numbers.map(insert).collect()
+}
+
+/// The ids of their records.
+pub fn records(changes: &[Value]) -> Vec<String> {
+    changes.iter().map(|change| change["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The records `t{n}` that [`inserts`] makes.
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|n| format!("t{n}")).collect()
+}
+
+/// Opens a stream as a browser does that was cut off: with the old `since`, and the last id seen.
+async fn reopen(client: &Client, node: &str, since: &str, last: &str) -> Events {
+    let request = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{node}/sync/{}/stream?since={since}", client.app);
+    let request = request.get(url).bearer_auth(&client.token).header("Last-Event-ID", last);
+    Events::new(request.send().await.unwrap().error_for_status().unwrap())
+}
