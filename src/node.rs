@@ -24,7 +24,7 @@ use crate::directory::billing::Billing;
 use crate::directory::members::{self, Members};
 use crate::directory::services::{AuthService, ServiceKey};
 use crate::feed::Feeds;
-use crate::http::{Api, Drain, Presence, Server, router};
+use crate::http::{Api, Drain, Presence, STRANGERS, Server, router};
 use crate::listener::{self, Hearing, Listener};
 use crate::metrics;
 use crate::progress::progress;
@@ -93,15 +93,14 @@ impl Node {
         let (writer, lanes) = writer(&store, progress.clone(), &settings.writer);
         let (heard, doorbells) = mpsc::channel(DOORBELLS);
         let hearing = Hearing::default();
+        let connections = TaskTracker::new();
         let drain = Drain {
             unready: CancellationToken::new(),
             streams: CancellationToken::new(),
             spread: settings.leaving.spread,
+            sockets: connections.clone(),
         };
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(2))
-            .build()?;
+        let http = outgoing()?;
         let auth = Authenticator::new(settings.auth.clone(), http.clone());
         let members = Members::new(
             store.clone(),
@@ -124,6 +123,7 @@ impl Node {
             drain: drain.clone(),
             service_key: settings.service_key,
             metrics: metrics.clone(),
+            strangers: Arc::new(Semaphore::new(STRANGERS)),
             bodies: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             limits: settings.limits,
         });
@@ -148,7 +148,6 @@ impl Node {
             tasks.spawn(lane);
         }
         let connections_stop = CancellationToken::new();
-        let connections = TaskTracker::new();
         tasks.spawn(accept(server, connections.clone(), connections_stop.clone()));
         metrics::build_info();
         let leaving = settings.leaving;
@@ -191,6 +190,14 @@ impl Node {
         }
         timeout(Duration::from_secs(2), self.store.close()).await.ok();
     }
+}
+
+/// For requests to services. Each request sets its own timeout.
+fn outgoing() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(2))
+        .build()
 }
 
 fn with_key(

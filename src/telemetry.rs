@@ -3,6 +3,7 @@
 //! Both belong to the process, not to a node: tests run several nodes in one process, so starting
 //! them again is no error.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -49,8 +50,10 @@ pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
 /// # Errors
 /// [`ParseError`] where `directives` are none.
 pub fn start_logging(directives: &str, format: LogFormat) -> Result<(), ParseError> {
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter(directives)?).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter(directives)?)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // An error says that logging is set up already.
     let _ = match format {
         LogFormat::Text => lines.try_init(),

@@ -70,6 +70,8 @@ pub struct Api {
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// Bounds of this layer.
     pub limits: Limits,
+    /// WebSockets that may not have said who they are.
+    pub strangers: Arc<Semaphore>,
     /// Kibibytes that bodies in flight may still take.
     pub bodies: Arc<Semaphore>,
 }
@@ -96,7 +98,12 @@ pub struct Drain {
     pub streams: tokio_util::sync::CancellationToken,
     /// Their ends are spread over this.
     pub spread: Duration,
+    /// Counts WebSockets, so that their ends are waited for.
+    pub sockets: tokio_util::task::TaskTracker,
 }
+
+/// The most WebSockets that have not said who they are.
+pub const STRANGERS: usize = 1024;
 
 /// All routes. `origins`: pages of these origins may call.
 pub fn router(api: Arc<Api>, origins: &[HeaderValue]) -> Router {

@@ -4,6 +4,8 @@
 //! then takes from the tails; whenever they can't serve it (it fell behind, memberships moved), it
 //! reads pages again. It queues nothing but the bytes it is about to send.
 
+mod frames;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,9 +21,9 @@ use crate::feed::{Caught, Following, Taken};
 use crate::grant::Reader;
 use crate::id::{SpaceId, TableName};
 use crate::metrics;
-use crate::protocol::wire::{self, changes_event, reconnect_event, spaces_event};
+use crate::protocol::wire::{self, reconnect_event, spaces_event};
 use crate::protocol::{Cursor, Tables};
-use crate::store::{ChangeRow, StoreError};
+use crate::store::StoreError;
 
 /// A database that failed is asked again after this.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,9 +33,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// About the most bytes that a stream holds until its socket takes them.
 const EVENT_BYTES: usize = 1_000_000;
-
-/// An event without changes.
-const NONE: &[&[u8]] = &[];
 
 /// How a stream ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,17 +261,10 @@ impl Session {
         }
     }
 
-    /// Sends a page as events, each a run of one table.
+    /// Sends a page as events.
     fn send_page(&mut self, page: &ReadPage) {
         let mut out = Vec::new();
-        let mut runs = page.rows.chunk_by(|a, b| a.table == b.table).peekable();
-        while let (Some(run), last) = (runs.next(), runs.peek().is_none()) {
-            let Some((first, end)) = run.first().zip(run.last()) else { continue };
-            let until = if last { page.until } else { page.cursor_after(end, &self.tables) };
-            let changes: Vec<_> = run.iter().map(ChangeRow::json).collect();
-            let more = page.more || !last;
-            changes_event(&mut out, &first.table, &changes, &until.to_string(), more);
-        }
+        frames::page(page, &self.tables, &mut out);
         self.cursor = page.until;
         self.note_joining(page, &mut out);
         if !out.is_empty() {
@@ -286,31 +278,20 @@ impl Session {
             let sent = self.joining.get_or_insert_default();
             sent.extend(page.rows.iter().filter_map(|row| TableName::new(&row.table).ok()));
         }
-        if page.until.history.is_some() || page.more {
+        if page.more {
             return;
         }
         let Some(sent) = self.joining.take() else { return };
-        let tables = match &self.tables {
-            Tables::Some(names) => names.clone(),
-            Tables::All => sent.into_iter().collect(),
-        };
-        let until = page.until.to_string();
-        for table in tables {
-            changes_event(out, table.as_str(), NONE, &until, false);
+        match &self.tables {
+            Tables::Some(names) => frames::moved_on(names, page.until, out),
+            Tables::All => frames::moved_on(&sent, page.until, out),
         }
     }
 
-    /// Sends what the tails held, in runs of one table.
+    /// Sends what the tails held.
     fn send_taken(&mut self, taken: &Taken) {
         let mut out = Vec::new();
-        let mut runs = taken.entries.chunk_by(|a, b| a.table == b.table).peekable();
-        while let (Some(run), last) = (runs.next(), runs.peek().is_none()) {
-            let Some((first, end)) = run.first().zip(run.last()) else { continue };
-            let until = Cursor::at(if last { taken.until } else { end.stamp });
-            let changes: Vec<&Bytes> = run.iter().map(|entry| &entry.json).collect();
-            let more = taken.more || !last;
-            changes_event(&mut out, first.table.as_str(), &changes, &until.to_string(), more);
-        }
+        frames::taken(taken, &mut out);
         self.cursor = Cursor::at(taken.until);
         if let Some(last) = taken.entries.last() {
             metrics::delivered(last.stamp.age());

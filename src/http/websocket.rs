@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::ApiError;
@@ -18,6 +19,7 @@ use crate::auth::Identity;
 use crate::directory::members::Freshness;
 use crate::feed::{Watched, Watching};
 use crate::id::{AppId, TableName};
+use crate::metrics;
 
 /// A socket that has not said who it is by then is closed.
 const AUTH_TIME: Duration = Duration::from_secs(10);
@@ -64,9 +66,16 @@ fn accept(
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }
+    let stranger = Arc::clone(&api.strangers).try_acquire_owned().map_err(|_| {
+        metrics::overflow("strangers");
+        ApiError::Busy("too many WebSockets have not said who they are")
+    })?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    // Upgraded, it leaves its connection's task: the node waits for this token instead.
+    let token = api.drain.sockets.token();
     Ok(upgrade.on_upgrade(async move |socket| {
-        Conversation { api, socket, app }.run().await;
+        Conversation { api, socket, app }.run(stranger).await;
+        drop(token);
     }))
 }
 
@@ -79,37 +88,39 @@ struct Conversation {
 /// The socket is gone, or the conversation is over.
 struct Over;
 
+/// A conversation that does not come about: the close code and why.
+struct Refused(u16, &'static str);
+
 impl Conversation {
-    async fn run(mut self) {
-        let Ok(Some((identity, _present))) = self.introduce().await else { return };
+    async fn run(mut self, stranger: OwnedSemaphorePermit) {
+        let introduced = self.introduce().await;
+        drop(stranger);
+        let (identity, present) = match introduced {
+            Ok(known) => known,
+            Err(Refused(code, why)) => return drop(self.close(code, why).await),
+        };
         let user = identity.user.clone();
         let mut watching = Watching::begin(Arc::clone(&self.api.feeds), user, self.app.clone());
         let outcome = self.watch(&identity, &mut watching).await;
-        drop((outcome, watching));
+        drop((outcome, watching, present));
     }
 
     /// Waits for the client to say who it is.
-    async fn introduce(&mut self) -> Result<Option<(Identity, Present)>, Over> {
-        let Ok(said) = timeout(AUTH_TIME, self.hear()).await else {
-            return self.close(close_code::POLICY, "no token came in time").await.map(|()| None);
+    async fn introduce(&mut self) -> Result<(Identity, Present), Refused> {
+        let leaving = self.api.drain.streams.clone();
+        let said = leaving.run_until_cancelled(timeout(AUTH_TIME, self.hear())).await;
+        let said = said.ok_or(Refused(close_code::RESTART, "the node is leaving"))?;
+        let said = said.map_err(|_| Refused(close_code::POLICY, "no token came in time"))?;
+        let Ok(Said::Auth { token }) = said else {
+            return Err(Refused(close_code::POLICY, "the first message must be auth"));
         };
-        let Said::Auth { token } = said? else {
-            return self
-                .close(close_code::POLICY, "the first message must be auth")
-                .await
-                .map(|()| None);
-        };
-        let Ok(identity) = self.api.identify(&token).await else {
-            return self
-                .close(close_code::POLICY, "the token is not valid here")
-                .await
-                .map(|()| None);
-        };
+        let identity = self.api.identify(&token).await;
+        let identity =
+            identity.map_err(|_| Refused(close_code::POLICY, "the token is not valid here"))?;
         let max = self.api.limits.streams;
-        let Some(present) = self.api.presence.enter(&identity.user, Kind::Socket, max) else {
-            return self.close(close_code::AGAIN, "the node has no room").await.map(|()| None);
-        };
-        Ok(Some((identity, present)))
+        let present = self.api.presence.enter(&identity.user, Kind::Socket, max);
+        let present = present.ok_or(Refused(close_code::AGAIN, "the node has no room"))?;
+        Ok((identity, present))
     }
 
     async fn watch(&mut self, identity: &Identity, watching: &mut Watching) -> Result<(), Over> {

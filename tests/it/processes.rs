@@ -22,8 +22,12 @@ pub fn seed() -> u64 {
 pub async fn serve(world: &World, flags: &[&str]) -> Process {
     let own = world.flags();
     let port = format!("--port={}", process::free_port());
-    let flags: Vec<&str> =
-        own.iter().map(String::as_str).chain([port.as_str()]).chain(flags.iter().copied()).collect();
+    let flags: Vec<&str> = own
+        .iter()
+        .map(String::as_str)
+        .chain([port.as_str()])
+        .chain(flags.iter().copied())
+        .collect();
     let url = format!("http://127.0.0.1:{}", port.trim_start_matches("--port="));
     let mut node = Process::start("serve", &flags);
     node.url = url;

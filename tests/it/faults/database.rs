@@ -47,7 +47,9 @@ async fn what_was_acknowledged_is_there_when_all_connections_are_ended_under_loa
     let pulled = world.client("alice", "puller").pull_all(&nodes[0].url, "tasks", "").await.0;
     for read in [streamed, crate::streams::records(&pulled)] {
         let mut times = BTreeMap::<String, usize>::new();
-        read.into_iter().for_each(|record| *times.entry(record).or_default() += 1);
+        for record in read {
+            *times.entry(record).or_default() += 1;
+        }
         assert_eq!(times.len(), CLIENTS * PUSHES);
         assert!(times.values().all(|count| *count == 1), "none twice: {times:?}");
     }
@@ -59,7 +61,10 @@ async fn is_told_to_retry(client: &Client, node: &str) {
     let begun = Instant::now();
     let (pushed, pulled) = tokio::join!(
         timeout(Duration::from_secs(8), client.post(node, push)),
-        timeout(Duration::from_secs(8), client.get(node, "/sync/todo/pull?collection=tasks&since=0")),
+        timeout(
+            Duration::from_secs(8),
+            client.get(node, "/sync/todo/pull?collection=tasks&since=0")
+        ),
     );
     println!("push and pull were answered after {:.1?}", begun.elapsed());
     for (what, answer) in [("push", pushed), ("pull", pulled)] {

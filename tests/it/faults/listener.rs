@@ -8,7 +8,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::proxy::Mode;
-use super::{end_listeners, impatient, listeners, proxy, push_until_acknowledged, repeatable, through};
+use super::{
+    end_listeners, impatient, listeners, proxy, push_until_acknowledged, repeatable, through,
+};
 use crate::support::{World, eventually, insert, psql};
 
 #[tokio::test]
@@ -130,9 +132,19 @@ async fn strangers_on_the_channel_are_ignored() {
     let laptop = world.client("alice", "laptop");
     let mut stream = world.client("alice", "phone").stream(&node.url, "tasks", "").await;
     let strange = [
-        "hello", "", "{}", "[]", "null", "7", r#"{"c":"now"}"#, r#"{"p":1}"#, r#"{"p":1,"l":2}"#,
-        r#"{"p":1,"l":2,"n":0,"m":[["u"]]}"#, r#"{"p":1.5,"l":2,"n":0,"m":[]}"#,
-        r#"{"p":1,"l":2,"n":300,"m":[]}"#, r#"{"p":1,"l":2,"n":0,"m":[["x","","",null]]}"#,
+        "hello",
+        "",
+        "{}",
+        "[]",
+        "null",
+        "7",
+        r#"{"c":"now"}"#,
+        r#"{"p":1}"#,
+        r#"{"p":1,"l":2}"#,
+        r#"{"p":1,"l":2,"n":0,"m":[["u"]]}"#,
+        r#"{"p":1.5,"l":2,"n":0,"m":[]}"#,
+        r#"{"p":1,"l":2,"n":300,"m":[]}"#,
+        r#"{"p":1,"l":2,"n":0,"m":[["x","","",null]]}"#,
     ];
     for (n, payload) in strange.into_iter().enumerate() {
         let notify = "select pg_notify('sync_changes', $1)";

@@ -83,10 +83,8 @@ async fn migrate_prepares_an_empty_database_and_may_be_repeated() {
         assert_eq!(process.out(), "The database is up to date.\n");
     }
     let mut sql = PgConnection::connect(&url).await.unwrap();
-    let clock: bool = sqlx::query_scalar("select sync_horizon() is not null")
-        .fetch_one(&mut sql)
-        .await
-        .unwrap();
+    let clock: bool =
+        sqlx::query_scalar("select sync_horizon() is not null").fetch_one(&mut sql).await.unwrap();
     assert!(clock);
 }
 

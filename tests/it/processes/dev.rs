@@ -24,7 +24,8 @@ fn data(folder: &TempDir) -> String {
 /// The fleet's Postgres: the first line of its lock file.
 fn postgres_of(folder: &Path) -> u32 {
     let file = folder.join("data/postgres/postmaster.pid");
-    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+    let text =
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     text.lines().next().unwrap().parse().unwrap()
 }
 
@@ -86,8 +87,7 @@ async fn a_killed_fleet_leaves_nothing_running() {
 #[tokio::test]
 async fn the_tour_tells_what_was_pushed_where_and_what_arrived_where() {
     let folder = folder();
-    let mut tour =
-        Process::start("dev", &["--demo", "--port=0", "--replicas=3", &data(&folder)]);
+    let mut tour = Process::start("dev", &["--demo", "--port=0", "--replicas=3", &data(&folder)]);
     assert_eq!(tour.ended().await.code(), Some(0), "{}", tour.err());
     let told = tour.out();
     for replica in 1..=3 {

@@ -92,11 +92,8 @@ async fn who_does_not_read_for_a_while_gets_everything_and_costs_little() {
     assert!(grown < 30_000_000, "the node grew by {grown} bytes");
     read_until(&mut socket, &mut text, &format!("\"id\":\"p{}n9\"", PUSHES - 1)).await;
     let text = String::from_utf8(text).unwrap();
-    let ids: Vec<&str> = text
-        .split("\"id\":\"")
-        .skip(1)
-        .map(|rest| rest.split('"').next().unwrap())
-        .collect();
+    let ids: Vec<&str> =
+        text.split("\"id\":\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     let wanted: Vec<String> =
         (0..PUSHES).flat_map(|push| (0..10).map(move |n| format!("p{push}n{n}"))).collect();
     assert!(ids == wanted, "{} of {} changes", ids.len(), wanted.len());
