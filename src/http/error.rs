@@ -48,6 +48,9 @@ pub(super) enum ApiError {
     /// The node has no room for this at the moment.
     #[error("{0}")]
     Busy(&'static str),
+    /// No clients are to be sent to this node.
+    #[error("{0}")]
+    NotReady(&'static str),
     /// The database is away.
     #[error("the node cannot reach its database at the moment")]
     Unavailable,
@@ -84,6 +87,7 @@ impl ApiError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_body"),
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Api;
+use super::error::ApiError;
 use crate::metrics as gauges;
 
 /// Deaf for longer than this, and without a database to ask, the node is not ready.
@@ -33,19 +34,19 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// `GET /health/ready`: whether to send clients here.
-pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
-    let (status, reason) = if api.drain.unready.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else {
-        match api.store.is_current().await {
-            Ok(true) => (StatusCode::OK, "ready"),
-            Ok(false) => (StatusCode::SERVICE_UNAVAILABLE, "migrations are missing"),
-            // A short absence of the database is ridden out: pushes are told to retry.
-            Err(_) if api.hearing.silence() < DEAF => (StatusCode::OK, "database away"),
-            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database is away"),
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> {
+    if api.drain.unready.is_cancelled() {
+        return Err(ApiError::NotReady("the node is leaving"));
+    }
+    match api.store.is_current().await {
+        Ok(true) => Ok(Json(json!({ "status": "ready" }))),
+        Ok(false) => Err(ApiError::NotReady("migrations are missing")),
+        // A short absence of the database is ridden out: pushes are told to retry.
+        Err(_) if api.hearing.silence() < DEAF => {
+            Ok(Json(json!({ "status": "ready, though the database is away" })))
         }
-    };
-    (status, Json(json!({ "status": reason }))).into_response()
+        Err(_) => Err(ApiError::NotReady("the database is away")),
+    }
 }
 
 /// `GET /metrics`: Prometheus text.
