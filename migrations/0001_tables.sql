@@ -80,7 +80,7 @@ create table sync_identity (
 -- used before is an empty string.
 create function sync_scope_users() returns text[] language sql stable as $$
     select coalesce(nullif(current_setting('app.current_user_ids', true), '')::text[], '{}')
-        || coalesce(array[nullif(current_setting('app.current_user_id', true), '')], '{}')
+        || array_remove(array[nullif(current_setting('app.current_user_id', true), '')], null)
 $$;
 
 create function sync_scope_spaces() returns text[] language sql stable as $$

@@ -151,6 +151,10 @@ create function sync_before_insert() returns trigger language plpgsql as $$
 declare
     authors text[] := nullif(current_setting('app.sync_unstamped', true), '')::text[];
 begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception 'sync_changes takes rows at read committed: an older snapshot does not '
+            'show at the commit who is a member' using errcode = 'feature_not_supported';
+    end if;
     new.created_at := null;
     new.space_at := null;
     if new.space_id = '' or octet_length(new.space_id) > 255 or new.space_id like '\_personal:%' then

@@ -67,10 +67,12 @@ begin
                   and c.created_at > since and c.created_at <= bound
                   and c.table_name >= t.low and c.table_name <= t.high
                   and (client is null or c.client_id is distinct from client)
-                  -- What a joined space's history offers is not offered twice.
-                  and (pending is null or not exists (
-                      select from unnest(spaces, joins) s(space, joined)
-                      where s.space = c.space_id and c.space_at <= s.joined))
+                  -- What a joined space's history offers at this very place is not offered
+                  -- twice. What was published later stays: the membership may end before then.
+                  and (pending is null or c.space_at is distinct from c.created_at
+                      or not exists (
+                          select from unnest(spaces, joins) s(space, joined)
+                          where s.space = c.space_id and c.space_at <= s.joined))
                 order by c.created_at limit max_rows + 1) own
             union all
             select others.* from unnest(lows, highs) t(low, high)

@@ -59,6 +59,20 @@ impl ReadPage {
         read
     }
 
+    /// No page: the client goes on from where it was.
+    pub(super) fn unread(cursor: Cursor, bound: Stamp) -> Self {
+        Self {
+            rows: Vec::new(),
+            more: true,
+            joining: false,
+            spaces: None,
+            until: if cursor.stamp > bound { Cursor::at(bound) } else { cursor },
+            since: cursor,
+            bound,
+            pending: None,
+        }
+    }
+
     /// The cursor after a change of this page.
     pub(super) fn cursor_after(&self, row: &ChangeRow, tables: &Tables) -> Cursor {
         self.cursor_at(Some(row.stamp), true, tables)

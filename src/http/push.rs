@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use super::error::ApiError;
 use super::extract::Caller;
-use super::page::Wanted;
+use super::page::{ReadPage, Wanted};
 use super::{Api, body, pull};
 use crate::grant::Writer;
 use crate::id::SpaceId;
@@ -49,7 +49,14 @@ async fn store_and_read(
         api.members.refresh(writer.reader().user()).await;
         unpublished = api.writer.push(&writer, Arc::clone(&changes)).await?.unpublished;
     }
-    let page = api.page(writer.reader(), &Wanted::new(&Tables::All, since)).await?;
+    let page = match api.page(writer.reader(), &Wanted::new(&Tables::All, since)).await {
+        // What is stored is acknowledged: an old client would send it again under other ids.
+        Err(error) if !changes.is_empty() => {
+            tracing::warn!(%error, "a push was stored, and the page of its answer not read");
+            ReadPage::unread(since, api.progress.at())
+        }
+        page => page?,
+    };
     if !unpublished.is_empty() {
         publish_late(api, &writer, &changes, page.spaces.as_deref(), &mut unpublished).await;
     }
