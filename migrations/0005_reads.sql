@@ -4,7 +4,8 @@
 -- Pages and feeds know their way: along an index, in its order, until the page is full. The
 -- planner can't know how few rows that touches (it guesses the ranges of tables, and how many rows
 -- a policy lets pass), and would rather collect and sort all of a user's rows; so other ways are
--- closed to it. (Closed ways count as dear, which would call for compilation: hence no jit.)
+-- closed to it. (Closed ways count as dear, which would call for compilation: hence no jit.) One plan
+-- serves all, so it is made once a session.
 
 -- A page of what a reader has not been offered yet, in the order of the stamps: the own changes
 -- by created_at, and the others' in each of the reader's spaces by space_at. In a space joined
@@ -23,18 +24,20 @@ create function sync_page(
         origin text, clock timestamptz, more boolean, pending timestamptz, verified boolean,
         spaces text[])
     language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
-    as $$
+    set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_variable
 declare
     joins timestamptz[];
-    froms timestamptz[];
     bytes bigint := 0;
+    clock_micros bigint;
+    ignored text;
     n integer := 0;
     r record;
 begin
     more := false;
     if upto_clock then
-        clock := sync_clock();
+        select last_value into clock_micros from sync_clock;
+        clock := sync_time(clock_micros);
         if clock > bound then
             return next;
             return;
@@ -55,10 +58,10 @@ begin
         if pending > upto or upto is null then
             history := '-infinity';
         end if;
-        select array_agg(case when j is null then since else least(history, since) end order by place)
-            into froms from unnest(joins) with ordinality t(j, place);
     end if;
-    perform sync_act_for(array[reader], coalesce(spaces, '{}'));
+    -- As sync_act_for does, by assignments, which run no query.
+    ignored := set_config('app.current_user_ids', array[reader]::text, true);
+    ignored := set_config('app.current_space_ids', coalesce(spaces, '{}')::text, true);
     for r in
         select x.* from (
             select own.* from unnest(lows, highs) t(low, high) cross join lateral (
@@ -76,11 +79,13 @@ begin
                 order by c.created_at limit max_rows + 1) own
             union all
             select others.* from unnest(lows, highs) t(low, high)
-                cross join unnest(spaces, joins, froms) s(space, joined, since)
+                cross join unnest(spaces, joins) s(space, joined)
                 cross join lateral (
                 select c.space_at as stamp, c.* from sync_changes c
                 where c.space_id = s.space and c.app_id = app
-                  and c.space_at > s.since and c.space_at <= bound
+                  and c.space_at > case when s.joined is null then since
+                                        else least(history, since) end
+                  and c.space_at <= bound
                   and c.table_name >= t.low and c.table_name <= t.high
                   and (c.user_id <> reader or c.space_at <= s.joined)
                 order by c.space_at limit max_rows + 1) others
@@ -116,7 +121,7 @@ create function sync_feeds(users text[], user_apps text[], spaces text[], space_
         data text, field_timestamps text, schema_version integer, space_id text, actor text,
         origin text, client_id text, created_at timestamptz, space_at timestamptz)
     language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
-    as $$
+    set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     bytes bigint := 0;
