@@ -11,14 +11,16 @@
 -- by created_at, and the others' in each of the reader's spaces by space_at. In a space joined
 -- after the cursor (since), everything up to the joining is offered, the reader's own included.
 --
--- lows, highs: the tables to read, each a range. history, upto: how far the history of the
+-- lows, highs: the tables to read, each a range; names: those within them, where not all are
+-- meant. history, upto: how far the history of the
 -- spaces joined up to `upto` was read. upto_clock: the bound must have reached the clock, or nothing
 -- is read. Rows come first, then one last row without an id, whose clock, more, pending (the last
 -- joining after the cursor), verified and spaces tell of the page.
 create function sync_page(
     reader text, app text, client text, lows text[], highs text[],
     since timestamptz, history timestamptz, upto timestamptz, bound timestamptz,
-    upto_clock boolean, with_spaces boolean, max_rows integer, max_bytes bigint)
+    upto_clock boolean, with_spaces boolean, max_rows integer, max_bytes bigint,
+    names text[] default null)
     returns table (stamp timestamptz, id uuid, table_name text, record_id text, op text,
         data text, field_timestamps text, schema_version integer, space_id text, actor text,
         origin text, clock timestamptz, more boolean, pending timestamptz, verified boolean,
@@ -69,6 +71,7 @@ begin
                 where c.user_id = reader and c.app_id = app
                   and c.created_at > since and c.created_at <= bound
                   and c.table_name >= t.low and c.table_name <= t.high
+                  and (names is null or c.table_name in (select unnest(names)))
                   and (client is null or c.client_id is distinct from client)
                   -- What a joined space's history offers at this very place is not offered
                   -- twice. What was published later stays: the membership may end before then.
@@ -87,6 +90,7 @@ begin
                                         else least(history, since) end
                   and c.space_at <= bound
                   and c.table_name >= t.low and c.table_name <= t.high
+                  and (names is null or c.table_name in (select unnest(names)))
                   and (c.user_id <> reader or c.space_at <= s.joined)
                 order by c.space_at limit max_rows + 1) others
         ) x order by x.stamp limit max_rows + 1

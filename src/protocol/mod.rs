@@ -15,5 +15,5 @@ mod tables;
 
 pub use changeset::{BadChangeset, Changeset, NewChange, Op};
 pub use cursor::{Cursor, History, PageEnd, page_end};
-pub use tables::{BadTables, Tables};
+pub use tables::{BadTables, Ranges, Tables};
 pub use wire::{PageBody, StoredChange, Unpublished};

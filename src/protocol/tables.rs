@@ -88,18 +88,43 @@ impl Tables {
         }
     }
 
-    /// The tables as ranges `low..=high` of names, lows and highs apart, as the store takes them.
+    /// The tables as the store takes them.
     #[must_use]
-    pub fn ranges(&self) -> (Vec<String>, Vec<String>) {
+    pub fn ranges(&self) -> Ranges {
+        let text = |name: &TableName| name.as_str().to_owned();
         match self {
             // No name of at most 255 bytes sorts after 256 bytes of the highest character.
-            Self::All => (vec![String::new()], vec!["\u{10FFFF}".repeat(64)]),
+            Self::All => Ranges {
+                lows: vec![String::new()],
+                highs: vec!["\u{10FFFF}".repeat(64)],
+                names: None,
+            },
+            Self::Some(names) if names.len() > MAX_RANGES => Ranges {
+                lows: names.first().map(text).into_iter().collect(),
+                highs: names.last().map(text).into_iter().collect(),
+                names: Some(names.iter().map(text).collect()),
+            },
             Self::Some(names) => {
-                let names: Vec<_> = names.iter().map(|name| name.as_str().to_owned()).collect();
-                (names.clone(), names)
+                let names: Vec<_> = names.iter().map(text).collect();
+                Ranges { lows: names.clone(), highs: names, names: None }
             }
         }
     }
+}
+
+/// Each range is read on its own: more names than this are read as one range, and picked out.
+/// Clients that name many tables name nearly all of their app.
+const MAX_RANGES: usize = 4;
+
+/// Tables as ranges `low..=high` of names, lows and highs apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranges {
+    /// The first name of each range.
+    pub lows: Vec<String>,
+    /// The last name of each range.
+    pub highs: Vec<String>,
+    /// The names within the ranges that are meant, where not all are.
+    pub names: Option<Vec<String>>,
 }
 
 #[cfg(test)]
@@ -162,12 +187,13 @@ mod tests {
 
     #[test]
     fn ranges_hold_exactly_the_tables() {
-        assert_eq!(
-            tables("b,a").ranges(),
-            (vec!["a".into(), "b".into()], vec!["a".into(), "b".into()])
-        );
-        let (lows, highs) = Tables::All.ranges();
-        assert_eq!((lows.len(), highs.len()), (1, 1));
+        let few: Vec<String> = vec!["a".into(), "b".into()];
+        assert_eq!(tables("b,a").ranges(), Ranges { lows: few.clone(), highs: few, names: None });
+        let many = tables("e,d,c,b,a").ranges();
+        assert_eq!((many.lows, many.highs), (vec!["a".to_owned()], vec!["e".to_owned()]));
+        assert_eq!(many.names.map(|names| names.join(",")), Some("a,b,c,d,e".to_owned()));
+        let Ranges { lows, highs, names } = Tables::All.ranges();
+        assert_eq!((lows.len(), highs.len(), names), (1, 1, None));
         let last = "\u{10FFFF}".repeat(TableName::MAX_BYTES / 4);
         assert!(lows[0].as_str() <= "\u{1}" && last < highs[0]);
         assert!("\u{10FFFF}zz" < highs[0].as_str());

@@ -8,7 +8,7 @@ use super::{Store, StoreError};
 use crate::doorbell::{FeedId, Owner};
 use crate::grant::Reader;
 use crate::id::{SpaceId, Stamp};
-use crate::protocol::{Cursor, Op, StoredChange, Tables};
+use crate::protocol::{Cursor, Op, Ranges, StoredChange, Tables};
 
 /// What page to read.
 #[derive(Debug, Clone, Copy)]
@@ -130,12 +130,12 @@ impl Store {
         reader: &Reader,
         request: &PageRequest<'_>,
     ) -> Result<PageRead, StoreError> {
-        let (lows, highs) = request.tables.ranges();
+        let Ranges { lows, highs, names } = request.tables.ranges();
         let history = request.cursor.history_for(request.tables);
         let query = sqlx::query(
             "select stamp, id, table_name, record_id, op, data, field_timestamps, \
              schema_version, space_id, actor, origin, clock, more, pending, spaces \
-             from sync_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             from sync_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(reader.user().as_str())
         .bind(reader.app().as_str())
@@ -149,7 +149,8 @@ impl Store {
         .bind(request.up_to_clock)
         .bind(request.spaces)
         .bind(int(request.max_rows))
-        .bind(bigint(request.max_bytes));
+        .bind(bigint(request.max_bytes))
+        .bind(names);
         let mut rows = self.rows(query).await?;
         let last = rows.pop().ok_or(sqlx::Error::RowNotFound)?;
         let clock: Option<Stamp> = last.try_get("clock")?;

@@ -1,1 +1,18 @@
-//! To come.
+//! The rules of docs/protocol.md, each over HTTP. What concerns spaces stands in `memberships`.
+
+mod answers;
+mod auth;
+mod bad;
+mod billing;
+mod cursor;
+mod health;
+mod limits;
+mod payload;
+mod pull;
+mod push;
+mod requests;
+mod rules;
+mod space;
+mod stream;
+pub mod talk;
+mod websocket;

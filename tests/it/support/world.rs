@@ -124,7 +124,7 @@ impl World {
 
     /// A client of `user`, the device `client`, with a fresh token.
     pub fn client(&self, user: &str, client: &str) -> Client {
-        Client::new(self.issuer.token(user, Duration::from_secs(3600)), client)
+        Client::new(self.issuer.token(user, Duration::from_hours(1)), client)
     }
 
     /// A connection as the nodes' role.

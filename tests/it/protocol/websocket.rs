@@ -1,0 +1,173 @@
+//! The WebSocket.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::talk::one_node;
+use crate::support::world::TestNode;
+use crate::support::{Client, PATIENCE, World, insert};
+
+/// An open socket.
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    async fn open(node: &TestNode, path: &str) -> Self {
+        let url = format!("{}{path}", node.url.replacen("http", "ws", 1));
+        Self(connect_async(url).await.unwrap().0)
+    }
+
+    /// An open socket that has said who it is.
+    async fn of(client: &Client, node: &TestNode, path: &str) -> Self {
+        let mut socket = Self::open(node, path).await;
+        socket.say(&json!({"type": "auth", "token": client.token})).await;
+        assert_eq!(socket.hear().await, Some(json!({"type": "auth-ok"})));
+        socket
+    }
+
+    async fn say(&mut self, what: &Value) {
+        self.0.send(Message::text(what.to_string())).await.unwrap();
+    }
+
+    /// What the node says next; `None` where it closes.
+    async fn hear(&mut self) -> Option<Value> {
+        loop {
+            let message = timeout(PATIENCE, self.0.next()).await.expect("the node says nothing");
+            match message?.ok()? {
+                Message::Text(text) => return Some(serde_json::from_str(&text).unwrap()),
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn available(app: &str, tables: &[&str]) -> Value {
+    json!({"type": "sync-available", "appId": app, "tables": tables})
+}
+
+// P-57: The first message is `{"type":"auth","token":"…"}`, answered `{"type":"auth-ok"}`.
+// P-59: `{"type":"ping"}` is answered `{"type":"pong"}`.
+#[tokio::test]
+async fn a_socket_says_who_it_is_and_pings() {
+    let (world, node) = one_node().await;
+    let alice = world.client("alice", "laptop");
+    for path in ["/ws", "/ws/todo"] {
+        let mut socket = Socket::of(&alice, &node, path).await;
+        socket.say(&json!({"type": "unheard-of"})).await;
+        socket.say(&json!(["no", "message"])).await;
+        for _ in 0..2 {
+            socket.say(&json!({"type": "ping"})).await;
+            assert_eq!(socket.hear().await, Some(json!({"type": "pong"})));
+        }
+    }
+}
+
+// P-58: A socket without a token that holds is closed
+#[tokio::test]
+async fn a_socket_without_a_good_token_is_closed() {
+    let (world, node) = one_node().await;
+    let expired = world.issuer.claims("alice", Duration::from_mins(1));
+    let expired = world.issuer.sign(&json!({"sub": expired["sub"], "exp": 1}));
+    for first in [
+        json!({"type": "auth", "token": "rubbish"}),
+        json!({"type": "auth", "token": ""}),
+        json!({"type": "auth", "token": expired}),
+        json!({"type": "auth"}),
+        json!({"type": "auth", "token": 7}),
+        json!({"type": "ping"}),
+        json!("hello"),
+    ] {
+        let mut socket = Socket::open(&node, "/ws").await;
+        socket.say(&first).await;
+        assert_eq!(socket.hear().await, None, "{first}");
+    }
+}
+
+// P-58: so is one that has sent none within 10 seconds
+#[tokio::test]
+async fn a_silent_socket_is_closed() {
+    let (_world, node) = one_node().await;
+    let begun = Instant::now();
+    let mut socket = Socket::open(&node, "/ws/todo").await;
+    assert_eq!(socket.hear().await, None);
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(9), "closed after {took:?}");
+}
+
+// P-60: When a feed of the user changes, their own or a space's
+#[tokio::test]
+async fn a_socket_hears_of_its_feeds() {
+    let world = World::new().await;
+    let (first, second) = (world.node().await, world.node().await);
+    for user in ["alice", "bob"] {
+        world.issuer.join(user, "home");
+    }
+    let mut socket = Socket::of(&world.client("alice", "laptop"), &second, "/ws").await;
+    let note = json!({"table": "notes", "id": "n", "op": "insert"});
+    world.client("alice", "phone").push(&first.url, &[insert("t1", &json!({})), note]).await;
+    assert_eq!(socket.hear().await, Some(available("todo", &["notes", "tasks"])));
+    let mut shared = insert("t2", &json!({}));
+    shared["spaceId"] = json!("home");
+    let bob = world.client("bob", "b");
+    // What is bob's alone rings at nobody's else; the space's does.
+    bob.push(&first.url, &[insert("private", &json!({}))]).await;
+    bob.app("notes").push(&first.url, &[shared]).await;
+    assert_eq!(socket.hear().await, Some(available("notes", &["tasks"])));
+}
+
+// P-60: Where more tables changed than a notification can name, the list is empty.
+#[tokio::test]
+async fn many_tables_are_not_named() {
+    let (world, node) = one_node().await;
+    let mut socket = Socket::of(&world.client("alice", "laptop"), &node, "/ws/todo").await;
+    let changes: Vec<Value> =
+        (0..400).map(|n| json!({"table": format!("t{n}"), "id": "1", "op": "insert"})).collect();
+    world.client("alice", "phone").push(&node.url, &changes).await;
+    assert_eq!(socket.hear().await, Some(available("todo", &[])));
+}
+
+// P-61: `/ws` speaks for all apps, `/ws/{appId}` for one.
+#[tokio::test]
+async fn a_socket_speaks_for_one_app_or_all() {
+    let (world, node) = one_node().await;
+    let phone = world.client("alice", "phone");
+    let mut all = Socket::of(&phone, &node, "/ws").await;
+    let mut one = Socket::of(&phone, &node, "/ws/todo").await;
+    for app in ["notes", "todo", "mail"] {
+        phone.app(app).push(&node.url, &[insert("t1", &json!({}))]).await;
+        assert_eq!(all.hear().await, Some(available(app, &["tasks"])));
+    }
+    assert_eq!(one.hear().await, Some(available("todo", &["tasks"])));
+    phone.push(&node.url, &[insert("t2", &json!({}))]).await;
+    assert_eq!(one.hear().await, Some(available("todo", &["tasks"])));
+}
+
+// P-60: When a feed of the user changes, their own or a space's
+#[tokio::test]
+async fn a_socket_hears_of_a_space_joined_later() {
+    let world = World::new().await;
+    let mut settings = world.settings();
+    settings.membership_life = Duration::from_millis(100);
+    let node = world.start(settings).await;
+    world.issuer.join("bob", "home");
+    let bob = world.client("bob", "b");
+    let mut shared = insert("t", &json!({}));
+    shared["spaceId"] = json!("home");
+    let mut socket = Socket::of(&world.client("alice", "laptop"), &node, "/ws").await;
+    world.issuer.join("alice", "home");
+    let pushing = async {
+        loop {
+            bob.push(&node.url, std::slice::from_ref(&shared)).await;
+        }
+    };
+    tokio::select! {
+        heard = socket.hear() => assert_eq!(heard, Some(available("todo", &["tasks"]))),
+        () = pushing => unreachable!(),
+    }
+}
