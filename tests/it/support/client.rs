@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Events;
 
 /// A device of a user.
+#[expect(clippy::struct_field_names, reason = "that is what the protocol calls it")]
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
