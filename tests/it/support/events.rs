@@ -61,13 +61,17 @@ impl Events {
 
     /// The next event of this name; others are passed over.
     pub async fn named(&mut self, name: &str) -> Event {
-        loop {
-            let event = self.next().await;
-            let event = event.unwrap_or_else(|| panic!("the stream ended before {name}"));
-            if event.name == name {
-                return event;
+        let waiting = async {
+            loop {
+                let event = self.next().await;
+                let event = event.unwrap_or_else(|| panic!("the stream ended before {name}"));
+                if event.name == name {
+                    return event;
+                }
             }
-        }
+        };
+        let named = timeout(PATIENCE, waiting).await;
+        named.unwrap_or_else(|_| panic!("no {name} within {PATIENCE:?}, though other events"))
     }
 
     /// Changes from now on, until there are `count` of them.
