@@ -31,12 +31,13 @@ $$;
 -- of the stamps to give. repeatable: this event id may have been stored before, or be stored
 -- by somebody else just now. Where the batch can't be stored, failure is its SQLSTATE, nothing
 -- of it is stored, and its run is rung with no feeds, so that no gap stays. unpublished: the
--- places (from 1) of changes that are stored for their author alone.
+-- places (from 1) of changes that are stored for their author alone. stored: how many were not there
+-- before.
 create procedure sync_append(
     ids uuid[], users text[], apps text[], tables text[], records text[], spaces text[],
     ops text[], payloads text[], times text[], clients text[], versions integer[],
     actors text[], origins text[], repeatable boolean[],
-    out last timestamptz, out unpublished integer[], out failure text)
+    out last timestamptz, out unpublished integer[], out failure text, out stored integer)
     language plpgsql as $$
 declare
     n constant integer := cardinality(ids);
@@ -80,8 +81,10 @@ begin
             with ordinality r(id, usr, app, tab, record, space, op, payload, times, client,
                 version, actor, origin, enters, place)
         on conflict on constraint sync_changes_event do nothing;
+        get diagnostics stored = row_count;
     exception when others then
         failure := sqlstate;
+        stored := 0;
         moves := '[]';
     end;
     commit;

@@ -139,11 +139,11 @@ impl Relay {
 
     fn moved(&mut self, step: Option<Step>) {
         metrics::watermark_lag(self.watermark.ahead().since(self.watermark.at()));
-        if self.watermark.ahead() <= self.watermark.at() {
+        if step.is_some() || self.watermark.ahead() <= self.watermark.at() {
             self.still_since = None;
+            metrics::horizon_stuck(Duration::ZERO);
         }
         let Some(step) = step else { return };
-        self.still_since = None;
         self.moves.extend(step.moves);
         if let Some((from, to)) = step.unnamed {
             self.unnamed = Some((self.unnamed.map_or(from, |(first, _)| first), to));
@@ -166,8 +166,9 @@ impl Relay {
         async move {
             let horizon = store.horizon().await?;
             let holder = if still > STUCK { store.holder().await? } else { None };
+            metrics::horizon_stuck(still);
             if let Some((lower, pid)) = holder {
-                end_holder(&store, lower, pid, still).await;
+                end_holder(&store, lower, pid).await;
             }
             Ok((horizon, holder))
         }
@@ -222,8 +223,7 @@ impl Relay {
 }
 
 /// Names the server process that holds the horizon, and ends it where the role may.
-async fn end_holder(store: &Store, lower: Stamp, pid: i32, still: Duration) {
-    metrics::horizon_stuck(still);
+async fn end_holder(store: &Store, lower: Stamp, pid: i32) {
     let ended = matches!(store.end_process(pid).await, Ok(true));
     if ended {
         metrics::horizon_holder_ended();

@@ -117,6 +117,13 @@ pub fn writer(store: &Store, progress: Progress, settings: &Settings) -> (Writer
 }
 
 impl Writer {
+    /// How many pushes wait, in both queues.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let waiting = |queue: &mpsc::Sender<Push>| queue.max_capacity() - queue.capacity();
+        waiting(&self.small) + waiting(&self.large)
+    }
+
     /// Stores a changeset, all or none, and waits until this node has heard it.
     ///
     /// # Errors
@@ -137,7 +144,6 @@ impl Writer {
             metrics::overflow("writer_queue");
             PushError::QueueFull
         })?;
-        metrics::writer_queue(queue.max_capacity() - queue.capacity());
         let stored = timeout(self.patience, answered).await;
         let stored = stored.ok().and_then(Result::ok).unwrap_or(Err(PushError::Unconfirmed))?;
         let heard = Instant::now();
@@ -219,7 +225,7 @@ impl LaneTask {
             match self.lane.append(&rows).await {
                 Ok(appended) => {
                     let unpublished = appended.unpublished.len();
-                    metrics::batch(batch.len(), rows.len(), unpublished, begun.elapsed());
+                    metrics::batch(batch.len(), appended.new, unpublished, begun.elapsed());
                     metrics::ring_sent();
                     return Ok(appended);
                 }

@@ -4,6 +4,7 @@
 //! when, so that a poll costs no question. Reads take memberships from the database itself, so a
 //! memory that is out of date can delay a joining, but never shows a space that was lost.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -29,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(25);
 /// A known answer, about which another node asks just now, is gone by for so long.
 const MEANWHILE: Duration = Duration::from_secs(1);
 
+/// After a service that could not be reached, or was too slow, nobody waits for it for so long.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// A known answer that could not be asked for anew is gone by for so long, so that a slow service
 /// slows down few requests.
 const HOLD: Duration = Duration::from_secs(5);
@@ -41,6 +45,8 @@ pub struct Members {
     life: Duration,
     /// Until when a user's answer is fresh.
     fresh: Cache<UserId, Instant>,
+    /// The service could not be reached: until then nobody asks it through this node.
+    quiet_until: Arc<Mutex<Option<Instant>>>,
 }
 
 /// No fresh answer could be had; what is known holds.
@@ -63,7 +69,7 @@ impl Members {
     #[must_use]
     pub fn new(store: Store, service: Option<AuthService>, life: Duration) -> Self {
         let fresh = Cache::builder().max_capacity(MAX_USERS).time_to_live(life).build();
-        Self { store, service, life, fresh }
+        Self { store, service, life, fresh, quiet_until: Arc::default() }
     }
 
     /// Whether there are spaces at all.
@@ -102,6 +108,14 @@ impl Members {
         Ok(())
     }
 
+    fn is_quiet(&self) -> bool {
+        self.quiet_until().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn quiet_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn look_up(&self, service: &AuthService, user: &UserId) -> Result<Instant, NotFresh> {
         let deadline = Instant::now() + WAIT;
         loop {
@@ -110,6 +124,10 @@ impl Members {
                 (Ask::Fresh(left), _) => {
                     metrics::lookup("membership", "database");
                     return Ok(Instant::now() + left);
+                }
+                (Ask::You(question), verified) if self.is_quiet() => {
+                    self.store.unanswered(user, question).await.map_err(not_fresh)?;
+                    return if verified { Ok(Instant::now() + QUIET) } else { Err(NotFresh) };
                 }
                 (Ask::You(question), verified) => match self.ask(service, user, question).await {
                     Ok(Some(until)) => return Ok(until),
@@ -143,6 +161,9 @@ impl Members {
             Ok(spaces) => spaces,
             Err(error) => {
                 tracing::warn!(%error, "memberships could not be looked up");
+                if error.not_reached() {
+                    *self.quiet_until() = Some(Instant::now() + QUIET);
+                }
                 metrics::lookup("membership", "none");
                 self.store.unanswered(user, question).await.map_err(not_fresh)?;
                 return Err(NotFresh);

@@ -131,7 +131,8 @@ impl From<PushError> for ApiError {
         match error {
             PushError::QueueFull => Self::Busy("too many pushes are waiting"),
             PushError::Rejected(sqlstate) => {
-                Self::Invalid(format!("a change of this push cannot be stored ({sqlstate})"))
+                tracing::warn!(%sqlstate, "the database refuses a push");
+                Self::Invalid("a change of this push cannot be stored".to_owned())
             }
             PushError::Unconfirmed => Self::Unavailable,
         }

@@ -22,7 +22,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
     Json(json!({
         "status": "ok",
         "service": "mana-sync",
-        "timestamp": jiff::Timestamp::now().to_string(),
+        "timestamp": format!("{:.3}", jiff::Timestamp::now()),
         "connections": connections,
         "users": users,
     }))
@@ -37,6 +37,9 @@ pub(super) async fn live() -> &'static str {
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> {
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::NotReady("the node is leaving"));
+    }
+    if !api.auth.ready() {
+        return Err(ApiError::NotReady("the key set could not be loaded yet"));
     }
     match api.store.is_current().await {
         Ok(true) => Ok(Json(json!({ "status": "ready" }))),
@@ -53,6 +56,7 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Ap
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (size, idle) = api.store.connections();
     gauges::pool(size, idle);
+    gauges::writer_queue(api.writer.waiting());
     gauges::inflight_bytes(
         api.limits.body_bytes.saturating_sub(api.bodies.available_permits() * 1024),
     );

@@ -8,6 +8,7 @@ mod error;
 mod extract;
 mod health;
 mod internal;
+mod linger;
 mod measure;
 mod page;
 mod presence;
@@ -22,11 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 pub use presence::Presence;
 pub use serve::{Server, ServerSettings};
@@ -120,6 +121,7 @@ pub fn router(api: Arc<Api>, origins: &[HeaderValue]) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(axum::middleware::from_fn(linger::linger))
         .layer(axum::middleware::from_fn(measure::measure))
         .layer(cors(origins))
         .layer(CatchPanicLayer::custom(|_| {
@@ -132,12 +134,7 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.iter().cloned()))
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            HeaderName::from_static("x-client-id"),
-            HeaderName::from_static("last-event-id"),
-        ])
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([header::RETRY_AFTER])
         .max_age(Duration::from_hours(1))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Api;
+use crate::directory::members::Freshness;
 use crate::grant::Reader;
 use crate::id::{SpaceId, Stamp};
 use crate::protocol::limits::{PAGE_BYTES, PAGE_ROWS};
@@ -92,8 +93,17 @@ impl Api {
         reader: &Reader,
         wanted: &Wanted<'_>,
     ) -> Result<ReadPage, StoreError> {
-        use crate::directory::members::Freshness;
         let fresh = self.members.refresh(reader.user()).await;
+        self.page_with(reader, wanted, fresh).await
+    }
+
+    /// The same, where memberships were made fresh already.
+    pub(super) async fn page_with(
+        &self,
+        reader: &Reader,
+        wanted: &Wanted<'_>,
+        fresh: Freshness,
+    ) -> Result<ReadPage, StoreError> {
         let page = self.page_up_to_clock(reader, wanted).await?;
         if page.spaces.is_some() || !matches!(fresh, Freshness::Remembered(_)) {
             return Ok(page);

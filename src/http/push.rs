@@ -44,12 +44,13 @@ async fn store_and_read(
     let writer = caller.writer(client);
     let changes: Arc<[NewChange]> = changes.into();
     let mut unpublished = Vec::new();
+    // Before the append, so that a member's change enters its space at once.
+    let fresh = api.members.refresh(writer.reader().user()).await;
     if !changes.is_empty() {
-        // Before the append, so that a member's change enters its space at once.
-        api.members.refresh(writer.reader().user()).await;
         unpublished = api.writer.push(&writer, Arc::clone(&changes)).await?.unpublished;
     }
-    let page = match api.page(writer.reader(), &Wanted::new(&Tables::All, since)).await {
+    let wanted = Wanted::new(&Tables::All, since);
+    let page = match api.page_with(writer.reader(), &wanted, fresh).await {
         // What is stored is acknowledged: an old client would send it again under other ids.
         Err(error) if !changes.is_empty() => {
             tracing::warn!(%error, "a push was stored, and the page of its answer not read");

@@ -35,8 +35,9 @@ pub struct Server {
     room: Arc<Semaphore>,
 }
 
-/// Bytes of a connection's read buffer.
-const BUFFER: usize = 8192;
+/// The most bytes of a request's head. A connection's buffer is an eighth of that until a head
+/// needs more.
+const MAX_HEAD: usize = 64 * 1024;
 
 impl Server {
     /// Listens on `address`.
@@ -69,6 +70,9 @@ impl Server {
     /// answered. When the node is full, waiting clients wait in the listen queue.
     pub async fn accept(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (stream, permit) = loop {
+            if self.room.available_permits() == 0 {
+                metrics::overflow("connections");
+            }
             let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else {
                 std::future::pending::<()>().await;
                 continue;
@@ -98,7 +102,7 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_time)
-        .max_buf_size(BUFFER)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();
     tokio::pin!(connection);

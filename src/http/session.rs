@@ -43,11 +43,10 @@ enum End {
 
 /// Why a stream stopped waiting.
 enum Wake {
-    Moved,
-    Heartbeat,
+    /// It is time to look again at what there is to do.
+    Look,
+    /// Memberships are to be looked up.
     Members,
-    Retry,
-    End(End),
 }
 
 /// One event stream.
@@ -116,8 +115,13 @@ impl Session {
             if self.ended {
                 return None;
             }
-            if Instant::now() >= self.expires {
+            let now = Instant::now();
+            if now >= self.expires {
                 self.end(End::Expired);
+            } else if self.leaves().is_some_and(|leaves| now >= leaves) {
+                self.end(End::Drained);
+            } else if now >= self.heartbeat {
+                self.beat();
             } else if !self.live {
                 self.read().await;
             } else {
@@ -206,36 +210,39 @@ impl Session {
 
     /// Waits for what comes first.
     async fn wait(&mut self, retry: Option<Instant>) -> Wake {
+        let leaves = self.leaves();
         let drain = &self.api.drain;
-        if self.leaves.is_none() && drain.streams.is_cancelled() {
-            self.leaves = Some(Instant::now() + drain.spread.mul_f64(fastrand::f64()));
-        }
-        let leaves = self.leaves;
         tokio::select! {
             biased;
-            () = sleep_until(self.expires) => Wake::End(End::Expired),
-            () = sleep_until(leaves.unwrap_or(self.expires)), if leaves.is_some() => {
-                Wake::End(End::Drained)
-            }
-            () = sleep_until(self.heartbeat) => Wake::Heartbeat,
-            () = sleep_until(retry.unwrap_or(self.expires)), if retry.is_some() => Wake::Retry,
+            () = sleep_until(self.expires.min(self.heartbeat)) => Wake::Look,
+            () = sleep_until(leaves.unwrap_or(self.expires)), if leaves.is_some() => Wake::Look,
+            () = sleep_until(retry.unwrap_or(self.expires)), if retry.is_some() => Wake::Look,
             () = sleep_until(self.look_up), if self.api.members.spaces_on() => Wake::Members,
-            () = drain.streams.cancelled(), if leaves.is_none() => Wake::Retry,
-            () = self.following.moved(), if retry.is_none() => Wake::Moved,
+            () = drain.streams.cancelled(), if leaves.is_none() => Wake::Look,
+            () = self.following.moved(), if retry.is_none() => Wake::Look,
         }
     }
 
     async fn act(&mut self, wake: Wake) {
         match wake {
-            Wake::Moved | Wake::Retry => {}
-            Wake::Heartbeat => {
-                self.heartbeat = Instant::now() + self.api.limits.heartbeat;
-                self.ready.push_back(Bytes::from_static(wire::HEARTBEAT));
-            }
+            Wake::Look => {}
             // What it changes is rung, and read then.
             Wake::Members => self.refresh_members().await,
-            Wake::End(end) => self.end(end),
         }
+    }
+
+    /// When it leaves, once the node drains.
+    fn leaves(&mut self) -> Option<Instant> {
+        let drain = &self.api.drain;
+        if self.leaves.is_none() && drain.streams.is_cancelled() {
+            self.leaves = Some(Instant::now() + drain.spread.mul_f64(fastrand::f64()));
+        }
+        self.leaves
+    }
+
+    fn beat(&mut self) {
+        self.heartbeat = Instant::now() + self.api.limits.heartbeat;
+        self.ready.push_back(Bytes::from_static(wire::HEARTBEAT));
     }
 
     fn end(&mut self, end: End) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -42,9 +43,11 @@ enum Said {
     Other,
 }
 
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
 pub(super) async fn all_apps(
     State(api): State<Arc<Api>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     accept(api, upgrade, None)
 }
@@ -52,17 +55,15 @@ pub(super) async fn all_apps(
 pub(super) async fn one_app(
     State(api): State<Arc<Api>>,
     Path(app): Path<String>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     let app = extract::app_id(&app)?;
     accept(api, upgrade, Some(app))
 }
 
-fn accept(
-    api: Arc<Api>,
-    upgrade: WebSocketUpgrade,
-    app: Option<AppId>,
-) -> Result<Response, ApiError> {
+fn accept(api: Arc<Api>, upgrade: Upgrade, app: Option<AppId>) -> Result<Response, ApiError> {
+    let upgrade =
+        upgrade.map_err(|_| ApiError::Invalid("this path takes WebSockets only".to_owned()))?;
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }

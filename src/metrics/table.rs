@@ -77,7 +77,7 @@ pub const ALL: &[Metric] = metrics! {
     Counter Count "rings_total" [] "Rings sent by this node.";
     Counter Count "doorbells_heard_total" [] "Rings heard, of all nodes.";
     Gauge Count "listener_connected" [] "1 while the listener is connected.";
-    Counter Count "listener_reconnects_total" [] "Connections that replaced a lost listener.";
+    Counter Count "listener_reconnects_total" [] "Times that the listener was lost or could not connect.";
     Gauge Seconds "heartbeat_age_seconds" [] "Since the listener heard a heartbeat.";
     Gauge Seconds "watermark_lag_seconds" [] "How far the watermark lies behind the clock.";
     Counter Count "gaps_closed_total" [] "Gaps in the chain of rings that the horizon closed.";

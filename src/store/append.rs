@@ -29,6 +29,8 @@ pub struct Appended {
     pub last: Stamp,
     /// The places in the batch, in rising order, of changes stored for their author alone.
     pub unpublished: Vec<usize>,
+    /// How many of its changes were not stored before.
+    pub new: usize,
 }
 
 /// One lane of the writer: keeps its connection from batch to batch.
@@ -63,7 +65,7 @@ impl Lane {
             |get: fn(&NewRow<'_>) -> String| -> Vec<String> { rows.iter().map(get).collect() };
         let query = sqlx::query(
             "call sync_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
-             null, null, null)",
+             null, null, null, null)",
         )
         .bind(rows.iter().map(|r| r.event).collect::<Vec<_>>())
         .bind(text(|r| r.writer.reader().user().to_string()))
@@ -84,7 +86,11 @@ impl Lane {
         let (last, unpublished, failure): (Stamp, Option<Vec<i32>>, Option<String>) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         match failure {
-            None => Ok(Appended { last, unpublished: places(unpublished.unwrap_or_default()) }),
+            None => Ok(Appended {
+                last,
+                unpublished: places(unpublished.unwrap_or_default()),
+                new: usize::try_from(row.try_get::<i32, _>(3)?).unwrap_or(0),
+            }),
             Some(sqlstate) if is_data_error(&sqlstate) => Err(StoreError::Rejected { sqlstate }),
             Some(sqlstate) => Err(sqlx::Error::Protocol(format!("SQLSTATE {sqlstate}")).into()),
         }

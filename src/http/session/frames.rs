@@ -18,7 +18,7 @@ pub(super) fn page(page: &ReadPage, tables: &Tables, out: &mut Vec<u8>) {
         let is_last = runs.peek().is_none();
         let until = if is_last { page.until } else { page.cursor_after(end, tables) };
         let changes: Vec<_> = run.iter().map(ChangeRow::json).collect();
-        changes_event(out, &end.table, &changes, &until.to_string(), page.more || !is_last);
+        changes_event(out, &end.table, &changes, &until.to_string(), page.more);
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) fn taken(taken: &Taken, out: &mut Vec<u8>) {
         let is_last = runs.peek().is_none();
         let until = Cursor::at(if is_last { taken.until } else { end.stamp }).to_string();
         let changes: Vec<_> = run.iter().map(|entry| &entry.json).collect();
-        changes_event(out, end.table.as_str(), &changes, &until, taken.more || !is_last);
+        changes_event(out, end.table.as_str(), &changes, &until, taken.more);
     }
 }
 

@@ -135,11 +135,11 @@ impl<'a> Parts<'a> {
 
     fn event(&self, at: Place) -> Result<Option<Uuid>, BadChangeset> {
         match string(format_args!("{at}.eventId"), self.event)? {
-            Some(id) if !id.is_empty() => Uuid::try_parse(&id).map(Some).map_err(|_| {
+            Some(id) => Uuid::try_parse(&id).map(Some).map_err(|_| {
                 let id = scan::quoted(&id);
                 BadChangeset::Invalid(format!("{at}: eventId must be a UUID, not {id}"))
             }),
-            _ => Ok(None),
+            None => Ok(None),
         }
     }
 

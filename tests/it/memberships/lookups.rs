@@ -46,9 +46,10 @@ async fn a_failed_lookup_is_not_kept() {
     let node = world.node().await;
     world.issuer.join("alice", "home");
     let faults = [Answer::Status(500), Answer::Status(401), Answer::Status(302), Answer::Rubbish];
-    for fault in faults {
+    for (n, fault) in faults.into_iter().enumerate() {
         world.issuer.answer_memberships(fault);
         assert_eq!(spaces(&world, &node, "alice").await, None, "{fault:?}");
+        assert_eq!(world.issuer.lookups("alice"), n + 1, "each request asks anew");
     }
     world.issuer.answer_memberships(Answer::Normal);
     assert_eq!(spaces(&world, &node, "alice").await, Some(json!(["home"])));

@@ -13,6 +13,8 @@ use url::Url;
 #[derive(Debug)]
 struct Inner {
     says: String,
+    /// Whether whoever asks now waits for the release.
+    holds: bool,
     asked: Vec<String>,
     keys: Vec<String>,
 }
@@ -21,7 +23,7 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     inner: Arc<Mutex<Inner>>,
-    held: watch::Sender<bool>,
+    released: watch::Sender<bool>,
     /// Where it listens.
     pub url: Url,
 }
@@ -32,8 +34,9 @@ impl Oracle {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let says = r#"{"memberships":[]}"#.to_owned();
-        let inner = Inner { says, asked: Vec::new(), keys: Vec::new() };
-        let oracle = Self { inner: Arc::new(inner.into()), held: watch::Sender::new(false), url };
+        let inner = Inner { says, holds: false, asked: Vec::new(), keys: Vec::new() };
+        let oracle =
+            Self { inner: Arc::new(inner.into()), released: watch::Sender::new(false), url };
         let router = Router::new().fallback(answer).with_state(oracle.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         oracle
@@ -44,14 +47,15 @@ impl Oracle {
         what.clone_into(&mut self.inner.lock().unwrap().says);
     }
 
-    /// Answers wait from now on, and say later what they would have said at once.
-    pub fn hold(&self) {
-        self.held.send_replace(true);
+    /// Whether whoever asks from now on waits for the release, and hears then what would have been
+    /// said at once.
+    pub fn hold(&self, holds: bool) {
+        self.inner.lock().unwrap().holds = holds;
     }
 
     /// All answers that wait go out.
     pub fn release(&self) {
-        self.held.send_replace(false);
+        self.released.send_replace(true);
     }
 
     /// The paths it was asked for.
@@ -66,13 +70,15 @@ impl Oracle {
 }
 
 async fn answer(State(oracle): State<Oracle>, uri: Uri, headers: HeaderMap) -> String {
-    let says = {
+    let (says, holds) = {
         let mut inner = oracle.inner.lock().unwrap();
         inner.asked.push(uri.to_string());
         let key = headers.get("x-service-key").map(|key| key.to_str().unwrap().to_owned());
         inner.keys.extend(key);
-        inner.says.clone()
+        (inner.says.clone(), inner.holds)
     };
-    oracle.held.subscribe().wait_for(|held| !held).await.unwrap();
+    if holds {
+        oracle.released.subscribe().wait_for(|released| *released).await.unwrap();
+    }
     says
 }

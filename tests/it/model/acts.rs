@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::line::Keeps;
 use super::play::{Play, SPACES, USERS};
+use super::push::NEVER;
 use super::watch::Watch;
 use crate::support::world::SERVICE_KEY;
 use crate::support::{Client, Events, eventually};
@@ -219,7 +220,7 @@ impl Play {
             // Whoever is not verified is looked up by the next request.
             let n = self.lines.iter().position(|line| line.user == user).unwrap();
             let node = self.node();
-            let answer = self.pull_page(n, &node, "2999-01-01T00:00:00Z", None).await;
+            let answer = self.pull_page(n, &node, NEVER, None).await;
             assert_eq!(answer["serverChanges"], Value::Array(Vec::new()));
         }
     }

@@ -158,10 +158,9 @@ impl Log {
         if !one_feed {
             return None;
         }
-        if a.push == b.push {
-            return Some(before < after);
-        }
-        (a.at != b.at).then_some(a.at < b.at)
+        // Within a step only what one device pushes has an order.
+        let one_device = a.client == b.client && a.app == b.app;
+        if a.at == b.at { one_device.then_some(before < after) } else { Some(a.at < b.at) }
     }
 }
 

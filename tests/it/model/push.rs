@@ -10,6 +10,9 @@ use super::log::Change;
 use super::play::{Play, SPACES, TABLES, USERS};
 use crate::support::Client;
 
+/// The cursor of a device that wants to read nothing.
+pub const NEVER: &str = "2999-01-01T00:00:00Z";
+
 /// A push that is ready to be sent, maybe again.
 #[derive(Clone)]
 pub struct Plan {
@@ -25,6 +28,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same, without wanting to read anything.
+    pub fn blind(self) -> Self {
+        Self { since: NEVER.to_owned(), line: None, ..self }
+    }
+
     /// Sends it, and expects that it is taken.
     pub async fn send(&self) -> Value {
         self.client.push_since(&self.node, &self.since, &self.changes).await
@@ -119,7 +127,10 @@ impl Play {
 
     /// The line that pushed takes the answer's changes; or somebody beside it.
     pub fn read_answer(&mut self, plan: &Plan, n: usize, answer: &Value) {
-        let mut aside = self.lines[n].aside("");
+        if plan.since == NEVER {
+            return assert_eq!(answer["serverChanges"], json!([]));
+        }
+        let mut aside = self.lines[n].aside(&plan.since);
         let line = plan.line.map_or(&mut aside, |n| &mut self.lines[n]);
         line.take_page(&mut self.log, &plan.since, answer, self.step);
     }
@@ -154,7 +165,7 @@ impl Play {
         plan.node = self.node();
         self.note(&format!("push again at {}", plan.node));
         self.asked(plan.user);
-        "2999-01-01T00:00:00Z".clone_into(&mut plan.since);
+        NEVER.clone_into(&mut plan.since);
         let answer = plan.send().await;
         assert_eq!(answer["serverChanges"], json!([]));
         self.published().await;
@@ -202,14 +213,6 @@ impl Play {
         });
         let client = self.client(user, "marker", app);
         let (changes, places) = (vec![wire], vec![place]);
-        Plan {
-            client,
-            node,
-            since: "2999-01-01T00:00:00Z".into(),
-            user,
-            line: None,
-            changes,
-            places,
-        }
+        Plan { client, node, since: NEVER.to_owned(), user, line: None, changes, places }
     }
 }

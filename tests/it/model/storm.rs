@@ -2,19 +2,28 @@
 //! SQL and holds its transaction open, lines that read on, memberships that change.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use serde_json::Value;
 use sqlx::PgConnection;
+use tokio::time::sleep;
 
 use super::log::Change;
 use super::play::{APPS, Play, TABLES, USERS};
 use super::push::Plan;
-use crate::support::psql;
+use super::watch::Watch;
+use crate::support::{Events, psql};
 
-/// What happens at once, ready to run; a push is to be told to the model afterwards.
-type Deed = BoxFuture<'static, Option<Pushed>>;
+/// What happens at once, ready to run; gives what is to be told to the model afterwards.
+type Deed = BoxFuture<'static, Vec<Done>>;
+
+enum Done {
+    Pushed(Box<Pushed>),
+    /// A line's stream.
+    Opened(usize, Events),
+}
 
 /// A push, the line behind it, and the answer.
 struct Pushed {
@@ -34,31 +43,46 @@ impl Play {
             self.change_members(user);
             let node = self.node();
             let invalidating = self.invalidating(user, &node);
-            deeds.push(invalidating.map(|()| None).boxed());
+            deeds.push(self.later(invalidating.map(|()| Vec::new()).boxed()));
         }
         if self.dice.bool() {
             self.write(&mut deeds).await;
         }
-        let mut pushing = Vec::new();
+        let mut busy = Vec::new();
         for _ in 0..self.dice.usize(2..8) {
             let n = self.pusher();
-            if !pushing.contains(&n) {
-                pushing.push(n);
-                let plan = self.plan(n, 5);
-                let deed = async move {
-                    let answer = plan.send().await;
-                    Some(Pushed { plan, line: n, answer })
-                };
-                deeds.push(deed.boxed());
+            if !busy.contains(&n) {
+                busy.push(n);
+                deeds.push(self.burst(n));
             }
         }
+        for _ in 0..self.dice.usize(..4) {
+            let Some(n) = self.line(|_| true).filter(|n| !busy.contains(n)) else { continue };
+            busy.push(n);
+            deeds.push(self.opening(n));
+        }
         self.dice.shuffle(&mut deeds);
-        let pushed: Vec<Pushed> = join_all(deeds).await.into_iter().flatten().collect();
+        let done = join_all(deeds).await.into_iter().flatten().collect();
+        self.calm(moved, done).await;
+    }
+
+    /// Tells the model what a storm has left.
+    async fn calm(&mut self, moved: Option<usize>, done: Vec<Done>) {
         if let Some(user) = moved {
             self.invalidated(user);
         }
-        for push in &pushed {
-            self.asked(push.plan.user);
+        let mut pushed = Vec::new();
+        for done in done {
+            match done {
+                Done::Pushed(push) => {
+                    self.asked(push.plan.user);
+                    pushed.push(push);
+                }
+                Done::Opened(n, stream) => {
+                    self.asked(self.lines[n].user);
+                    self.lines[n].stream = Some(Watch::begin(stream, self.step));
+                }
+            }
         }
         self.published().await;
         for push in &pushed {
@@ -69,6 +93,42 @@ impl Play {
             self.read_answer(&push.plan, push.line, &push.answer);
         }
         self.sync().await;
+    }
+
+    /// A device pushes several times, one after the other.
+    fn burst(&mut self, n: usize) -> Deed {
+        let mut plans = vec![self.plan(n, 5)];
+        for _ in 0..self.dice.usize(..8) {
+            let plan = self.plan(n, 3);
+            plans.push(plan.blind());
+        }
+        let deed = async move {
+            let mut done = Vec::new();
+            for plan in plans {
+                let answer = plan.send().await;
+                done.push(Done::Pushed(Box::new(Pushed { plan, line: n, answer })));
+            }
+            done
+        };
+        deed.boxed()
+    }
+
+    /// A line opens its stream while others push.
+    fn opening(&mut self, n: usize) -> Deed {
+        let (client, node) = (self.client_of(n), self.node());
+        self.note(&format!("{} streams at {node}", self.lines[n]));
+        let (list, since) = (self.lines[n].list(), self.lines[n].since());
+        let deed = async move {
+            let stream = client.stream(&node, &list, &since).await;
+            vec![Done::Opened(n, stream)]
+        };
+        self.later(deed.boxed())
+    }
+
+    /// The same, some milliseconds later.
+    fn later(&mut self, deed: Deed) -> Deed {
+        let pause = Duration::from_millis(self.dice.u64(..40));
+        sleep(pause).then(|()| deed).boxed()
     }
 
     /// A program inserts a row by SQL, and keeps its stamp for a while before it commits, so that
@@ -130,7 +190,7 @@ impl Play {
     }
 }
 
-async fn run(mut connection: PgConnection, sql: String) -> Option<Pushed> {
+async fn run(mut connection: PgConnection, sql: String) -> Vec<Done> {
     psql(&mut connection, &sql).await;
-    None
+    Vec::new()
 }

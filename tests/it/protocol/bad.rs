@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::talk::{changes, everything, one_node, refusal};
-use crate::support::{Client, insert};
+use crate::support::{Client, eventually, insert};
 
 /// Changes of which the second is bad, by what is wrong with it.
 fn bad_changes() -> Vec<(Value, &'static str)> {
@@ -78,13 +78,12 @@ async fn a_changeset_comes_whole() {
     assert_eq!(everything(&phone, &node.url).await.len(), 0);
     many.pop();
     // Whoever reads while it comes sees all of it or nothing.
-    let (_, seen) = tokio::join!(laptop.push(&node.url, &many), async {
-        let mut seen = Vec::new();
-        while seen.last() != Some(&50) {
-            seen.push(everything(&phone, &node.url).await.len());
-        }
-        seen
+    let mut seen = Vec::new();
+    let reading = eventually("the changeset", async || {
+        seen.push(everything(&phone, &node.url).await.len());
+        (seen.last() == Some(&50)).then_some(())
     });
+    tokio::join!(laptop.push(&node.url, &many), reading);
     assert!(seen.iter().all(|count| [0, 50].contains(count)), "{seen:?}");
 }
 
