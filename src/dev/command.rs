@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -18,12 +18,19 @@ use super::issuer::{Issuer, IssuerError};
 use super::postgres::{Durability, EmbeddedPostgres, PostgresError, Settings as PostgresSettings};
 use crate::config::{Config, pg_bindir};
 use crate::node::{self, Node, NodeError, Settings};
+use crate::telemetry::{self, LogFormat};
 
 /// The secret of the fleet's own services; it guards nothing but this machine's toys.
 const SERVICE_KEY: &str = "dev-service-key";
 
 /// The role and the database of the fleet.
 const ROLE: &str = "mana_sync";
+
+/// Where things last, and where the account that Postgres runs under may go.
+const FOLDER: &str = "/var/tmp/mana-sync-dev";
+
+/// Who share a space from the start; the guide and the tour speak of them.
+pub(super) const MEMBERS: [(&str, &str); 2] = [("alice", "home"), ("bob", "home")];
 
 /// How long the tokens of the guide are good.
 pub(super) const TOKEN_LIFE: Duration = Duration::from_hours(24);
@@ -36,18 +43,25 @@ pub struct DevArgs {
     replicas: u16,
     /// Port of the first replica; the others follow, and the issuer takes the one before. 0 takes
     /// free ones.
-    #[arg(long, default_value_t = 3050)]
+    #[arg(long, default_value_t = 3050,
+          value_parser = clap::value_parser!(u16).range(0..=65_500))]
     port: u16,
-    /// Folder that keeps the database and the issuer's key between runs.
-    #[arg(long, env = "MANA_SYNC_DEV_DATA")]
-    data: Option<PathBuf>,
-    /// Members of spaces, as user=space; by default alice and bob share "home".
-    #[arg(long, value_name = "USER=SPACE", value_delimiter = ',', value_parser = member,
-          default_values = ["alice=home", "bob=home"])]
+    /// Folder that keeps the database and the issuer's key between runs; remove it to begin anew.
+    #[arg(long, default_value = FOLDER)]
+    data: PathBuf,
+    /// Further members of spaces, as user=space, beside alice and bob, who share "home".
+    #[arg(long, value_name = "USER=SPACE", value_delimiter = ',', value_parser = member)]
     member: Vec<(String, String)>,
     /// Takes the tour itself, prints what happened, and ends.
     #[arg(long)]
     demo: bool,
+}
+
+impl DevArgs {
+    fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        let further = self.member.iter().map(|(user, space)| (user.as_str(), space.as_str()));
+        MEMBERS.into_iter().chain(further)
+    }
 }
 
 /// A token for the fleet.
@@ -60,8 +74,8 @@ pub struct TokenArgs {
     #[arg(long, default_value_t = TOKEN_LIFE.as_secs())]
     ttl: u64,
     /// The fleet's folder.
-    #[arg(long, env = "MANA_SYNC_DEV_DATA")]
-    data: Option<PathBuf>,
+    #[arg(long, default_value = FOLDER)]
+    data: PathBuf,
 }
 
 /// Why the fleet does not run.
@@ -94,11 +108,9 @@ fn member(text: &str) -> Result<(String, String), &'static str> {
     Ok((user.to_owned(), space.to_owned()))
 }
 
-/// The folder of the fleet: by default where things last, and where the account that Postgres runs
-/// under may go.
-fn folder(named: Option<&PathBuf>) -> Result<PathBuf, DevError> {
-    let folder = named.cloned().unwrap_or_else(|| PathBuf::from("/var/tmp/mana-sync-dev"));
-    std::fs::create_dir_all(&folder).map_err(|error| DevError::Io {
+/// Makes the folder of the fleet where it is missing.
+fn folder(folder: &Path) -> Result<&Path, DevError> {
+    std::fs::create_dir_all(folder).map_err(|error| DevError::Io {
         what: format!("cannot make {}", folder.display()),
         error,
     })?;
@@ -118,6 +130,8 @@ pub(super) struct Fleet {
 /// # Errors
 /// [`DevError`], a sentence.
 pub async fn run(args: &DevArgs) -> Result<(), DevError> {
+    // What goes wrong is to be seen, and nothing else beside the guide. A second start is no error.
+    let _ = telemetry::start_logging("warn", LogFormat::Text);
     let stop = CancellationToken::new();
     let mut interrupt = signals()?;
     let fleet = tokio::select! {
@@ -130,7 +144,7 @@ pub async fn run(args: &DevArgs) -> Result<(), DevError> {
             () = interrupt.any() => Ok(()),
         }
     } else {
-        println!("{}", guide::text(&fleet, &args.member));
+        println!("{}", guide::text(&fleet, args.members()));
         interrupt.any().await;
         println!("\nStopping.");
         Ok(())
@@ -163,9 +177,9 @@ fn signals() -> Result<Signals, DevError> {
 }
 
 async fn start(args: &DevArgs, stop: &CancellationToken) -> Result<Fleet, DevError> {
-    let folder = folder(args.data.as_ref())?;
+    let folder = folder(&args.data)?;
     let tokens = Issuer::with_key_file(SERVICE_KEY, &folder.join("issuer.key"))?;
-    for (user, space) in &args.member {
+    for (user, space) in args.members() {
         tokens.join(user, space);
     }
     let issuer_port = if args.port == 0 { 0 } else { args.port - 1 };
@@ -185,7 +199,7 @@ async fn start(args: &DevArgs, stop: &CancellationToken) -> Result<Fleet, DevErr
     postgres.create_database(ROLE, ROLE, None).await?;
     let mut replicas = Vec::new();
     for number in 0..args.replicas {
-        let port = if args.port == 0 { 0 } else { args.port + number };
+        let port = if args.port == 0 { 0 } else { args.port.saturating_add(number) };
         let settings = settings(&postgres.url(ROLE, ROLE), issuer, port)?;
         replicas.push(Node::start(settings).await?);
     }
@@ -215,7 +229,7 @@ fn settings(database: &str, issuer: SocketAddr, port: u16) -> Result<Settings, N
 /// # Errors
 /// [`DevError`] where the fleet's key can't be read or made.
 pub fn token(args: &TokenArgs) -> Result<(), DevError> {
-    let folder = folder(args.data.as_ref())?;
+    let folder = folder(&args.data)?;
     let issuer = Issuer::with_key_file(SERVICE_KEY, &folder.join("issuer.key"))?;
     println!("{}", issuer.token(&args.user, Duration::from_secs(args.ttl)));
     Ok(())

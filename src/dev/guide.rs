@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::command::{Fleet, TOKEN_LIFE};
+use super::command::{Fleet, MEMBERS, TOKEN_LIFE};
 
 /// The guide to a fleet.
-pub(super) fn text(fleet: &Fleet, members: &[(String, String)]) -> String {
+pub(super) fn text<'a>(fleet: &Fleet, members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut out = String::from("\nmana-sync is running.\n\n");
     for (number, node) in fleet.replicas.iter().enumerate() {
         line(&mut out, &format!("replica {}", number + 1), &format!("http://{}", node.address()));
@@ -14,13 +14,13 @@ pub(super) fn text(fleet: &Fleet, members: &[(String, String)]) -> String {
     line(&mut out, "issuer", &format!("http://{issuer}"));
     line(&mut out, "tokens", &format!("http://{issuer}/token?user=alice"));
     line(&mut out, "one of them", &fleet.tokens.token("alice", TOKEN_LIFE));
-    let shared: Vec<_> = members.iter().map(|(user, space)| format!("{user} in {space}")).collect();
+    let shared: Vec<_> = members.map(|(user, space)| format!("{user} in {space}")).collect();
     line(&mut out, "spaces", &shared.join(", "));
     let (Some(first), Some(last)) = (fleet.replicas.first(), fleet.replicas.last()) else {
         return out;
     };
     let (first, last) = (first.address(), last.address());
-    let space = members.first().map_or("home", |(_, space)| space.as_str());
+    let [(_, space), _] = MEMBERS;
     out.push_str("\nIn one terminal, be bob and follow the last replica:\n\n");
     push_line(
         &mut out,

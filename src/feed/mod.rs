@@ -161,6 +161,12 @@ impl Feeds {
         (users, spaces)
     }
 
+    /// Whether somebody watches this owner's feeds and would be told the tables by name.
+    #[must_use]
+    pub fn is_watched(&self, owner: &Owner) -> bool {
+        self.watchers.watch(owner)
+    }
+
     /// A step up to `to` is about to begin: feeds followed from now on are complete from there.
     pub fn aim(&self, to: Stamp) {
         self.registry().target = to;

@@ -10,7 +10,7 @@ use crate::doorbell::{Move, Owner};
 use crate::id::{AppId, SpaceId, TableName, UserId};
 
 /// The most apps, and tables an app, that a watcher remembers between two looks.
-const MAX_NAMES: usize = 256;
+const MAX_NAMES: usize = 1024;
 
 /// What moved since the last look: apps, and the tables in each; `None` where they were too many.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -77,6 +77,10 @@ impl Watchers {
             }
         }
         (users, spaces)
+    }
+
+    pub(super) fn watch(&self, owner: &Owner) -> bool {
+        self.lock().contains_key(owner)
     }
 
     pub(super) fn tell(&self, moves: &[Move]) {

@@ -40,6 +40,7 @@ pub(super) async fn read_step(
     if let Some((from, upto)) = unnamed {
         moves.extend(name_moves(&store, &feeds, from, upto).await);
     }
+    name_tables(&store, &feeds, to, &mut moves).await;
     let underway = feeds.begin(to, &moves);
     let ids = underway.ids();
     if ids.is_empty() {
@@ -58,6 +59,37 @@ pub(super) async fn read_step(
         }
     };
     Stepped { underway, moves, brought }
+}
+
+/// A ring that moved too many tables to name leaves them to whoever needs the names: watchers, who
+/// are told them all.
+async fn name_tables(store: &Store, feeds: &Feeds, to: Stamp, moves: &mut [Move]) {
+    let needs = |m: &Move| match m {
+        Move::Feed(id, None) => feeds.is_watched(&id.owner),
+        _ => false,
+    };
+    let (mut users, mut spaces) = (Vec::new(), Vec::new());
+    for m in moves.iter().filter(|m| needs(m)) {
+        match m {
+            Move::Feed(FeedId { owner: Owner::User(user), .. }, _) => users.push(user.clone()),
+            Move::Feed(FeedId { owner: Owner::Space(space), .. }, _) => spaces.push(space.clone()),
+            Move::Members(_) => {}
+        }
+    }
+    if users.is_empty() && spaces.is_empty() {
+        return;
+    }
+    let named = match store.moved(&users, &spaces, feeds.published(), to).await {
+        Ok(named) => named,
+        Err(error) => return tracing::warn!(%error, "tables could not be named"),
+    };
+    for m in moves.iter_mut().filter(|m| needs(m)) {
+        let Move::Feed(id, tables) = m else { continue };
+        *tables = named.iter().find_map(|other| match other {
+            Move::Feed(same, tables) if same == id => tables.clone(),
+            _ => None,
+        });
+    }
 }
 
 /// Asks what moved, until there is an answer: unnamed moves would be lost to the streams.
