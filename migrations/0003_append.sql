@@ -129,7 +129,8 @@ begin
             from (select c.id, c.app_id, c.table_name, c.created_at from sync_changes c
                   where c.user_id = author and c.space_id = place.space_id
                     and c.space_at is null and c.created_at is not null
-                  order by c.created_at limit page) w;
+                  -- Locked before the stamps are drawn: none is held across a wait.
+                  order by c.created_at limit page for update) w;
         if coalesce(cardinality(ids), 0) < page then
             update sync_members m set published = true
                 where m.user_id = author and m.space_id = place.space_id;

@@ -30,6 +30,8 @@ create function sync_page(
 #variable_conflict use_variable
 declare
     joins timestamptz[];
+    -- Up to where the spaces are read.
+    upper timestamptz := bound;
     bytes bigint := 0;
     clock_micros bigint;
     ignored text;
@@ -64,6 +66,20 @@ begin
     -- As sync_act_for does, by assignments, which run no query.
     ignored := set_config('app.current_user_ids', array[reader]::text, true);
     ignored := set_config('app.current_space_ids', coalesce(spaces, '{}')::text, true);
+    -- Where the own changes fill the page, the spaces are not read past it: the rows left out there,
+    -- the reader's own, would be walked over up to the bound on every page.
+    if spaces is not null and pending is null then
+        select own.created_at into upper from unnest(lows, highs) t(low, high) cross join lateral (
+            select c.created_at from sync_changes c
+            where c.user_id = reader and c.app_id = app
+              and c.created_at > since and c.created_at <= bound
+              and c.table_name >= t.low and c.table_name <= t.high
+              and (names is null or c.table_name in (select unnest(names)))
+              and (client is null or c.client_id is distinct from client)
+            order by c.created_at limit max_rows + 1) own
+        order by own.created_at offset max_rows limit 1;
+        upper := coalesce(upper, bound);
+    end if;
     for r in
         select x.* from (
             select own.* from unnest(lows, highs) t(low, high) cross join lateral (
@@ -88,7 +104,7 @@ begin
                 where c.space_id = s.space and c.app_id = app
                   and c.space_at > case when s.joined is null then since
                                         else least(history, since) end
-                  and c.space_at <= bound
+                  and c.space_at <= upper
                   and c.table_name >= t.low and c.table_name <= t.high
                   and (names is null or c.table_name in (select unnest(names)))
                   and (c.user_id <> reader or c.space_at <= s.joined)
@@ -187,6 +203,7 @@ begin
             group by c.space_id, c.app_id
         union all
         select 'm', u.user_id, null, null from sync_users u
-            where u.moved_at > low and u.moved_at <= high and u.user_id in (select unnest(users));
+            -- However late: only the last move is kept, and an earlier one may lie in between.
+            where u.moved_at > low and u.user_id in (select unnest(users));
 end
 $$;

@@ -15,7 +15,9 @@ mod refusal;
 mod tests;
 mod values;
 
-pub use groups::{Database, Drain, Limits, Listener, Log, Server, Services, Tokens, Writer};
+pub use groups::{
+    Database, DatabaseUrls, Drain, Limits, Listener, Log, Server, Services, Tokens, Writer,
+};
 pub use refusal::{Stop, explain, parse};
 pub use values::{DatabaseUrl, NO_LIMIT, Origin, Secret};
 

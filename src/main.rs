@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mana_sync::config::{self, Config, Database};
+use mana_sync::config::{self, Config, DatabaseUrls};
 use mana_sync::dev::command::{DevArgs, TokenArgs};
 use mana_sync::node::{Node, Settings};
 use mana_sync::store::Store;
@@ -27,7 +27,7 @@ enum Command {
     /// Runs a node. It migrates the database first, where that is needed.
     Serve(Box<Config>),
     /// Migrates the database and ends.
-    Migrate(Database),
+    Migrate(DatabaseUrls),
     /// Runs a fleet on this machine, with a Postgres and an issuer of its own.
     Dev(DevArgs),
     /// Prints a token of the `dev` fleet.
@@ -80,7 +80,7 @@ async fn serve(config: &Config) -> Outcome {
     Ok(())
 }
 
-async fn migrate(database: &Database) -> Outcome {
+async fn migrate(database: &DatabaseUrls) -> Outcome {
     Store::prepare(database.listen_url().reveal()).await?;
     println!("The database is up to date.");
     Ok(())

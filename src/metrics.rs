@@ -42,8 +42,8 @@ pub fn connection_closed() {
     gauge!("mana_sync_http_connections").decrement(1);
 }
 
-/// Something was refused because a `limit` was reached: connections, streams, `inflight_bytes`,
-/// `writer_queue`, or another bound of the node.
+/// Something was refused, or had to wait, because a `limit` was reached: connections, streams,
+/// strangers, `inflight_bytes`, `answer_bytes`, `writer_queue`.
 pub fn overflow(limit: &'static str) {
     counter!("mana_sync_overflows_total", "limit" => limit).increment(1);
 }

@@ -125,6 +125,7 @@ impl Node {
             metrics: metrics.clone(),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
             bodies: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
+            answers: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             limits: settings.limits,
         });
         let server =

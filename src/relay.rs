@@ -32,6 +32,9 @@ use step::{Stepped, read_step};
 /// A horizon that stands still this long is held by somebody who is named and ended.
 const STUCK: Duration = Duration::from_secs(5);
 
+/// The most moves that wait for a step.
+const MAX_MOVES: usize = 100_000;
+
 /// After an error the database is given this long.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -148,6 +151,12 @@ impl Relay {
         if let Some((from, to)) = step.unnamed {
             self.unnamed = Some((self.unnamed.map_or(from, |(first, _)| first), to));
         }
+        if self.moves.len() > MAX_MOVES {
+            // Asked instead of remembered.
+            metrics::overflow("moves");
+            self.moves.clear();
+            self.unnamed = Some((self.feeds.published(), step.to));
+        }
         self.advance.to(step.to);
     }
 
@@ -161,11 +170,13 @@ impl Relay {
     }
 
     fn ask(&self) -> BoxFuture<'static, Answer> {
-        let store = self.store.clone();
+        let (store, at) = (self.store.clone(), self.watermark.at());
         let still = self.still_since.map_or(Duration::ZERO, |since| since.elapsed());
         async move {
             let horizon = store.horizon().await?;
-            let holder = if still > STUCK { store.holder().await? } else { None };
+            let holder = if still > STUCK && horizon <= at { store.holder().await? } else { None };
+            // Whoever began after the watermark's next stamp is not what holds it.
+            let holder = holder.filter(|(lower, _)| lower.micros() <= at.micros() + 1);
             metrics::horizon_stuck(still);
             if let Some((lower, pid)) = holder {
                 end_holder(&store, lower, pid).await;
@@ -209,7 +220,7 @@ impl Relay {
     }
 
     fn publish(&mut self, stepped: Stepped) {
-        self.named.note(&stepped.moves);
+        self.named.note(&stepped.moves, stepped.asked);
         self.feeds.publish(&stepped.underway, stepped.brought, &stepped.moves, &mut self.ages);
     }
 
@@ -224,7 +235,7 @@ impl Relay {
 
 /// Names the server process that holds the horizon, and ends it where the role may.
 async fn end_holder(store: &Store, lower: Stamp, pid: i32) {
-    let ended = matches!(store.end_process(pid).await, Ok(true));
+    let ended = matches!(store.end_holder(pid, lower).await, Ok(true));
     if ended {
         metrics::horizon_holder_ended();
     }

@@ -192,12 +192,17 @@ impl LaneTask {
         Some(batch)
     }
 
-    async fn store(&mut self, batch: Vec<Push>) {
+    async fn store(&mut self, mut batch: Vec<Push>) {
+        // Whoever gave up waiting was told to repeat it.
+        batch.retain(|push| !push.answer.is_closed());
+        if batch.is_empty() {
+            return;
+        }
         match self.append(&batch).await {
             Ok(appended) => answer(batch, &appended),
             Err(PushError::Rejected(_)) if batch.len() > 1 => {
                 metrics::culprit_isolated();
-                for push in batch {
+                for push in batch.into_iter().filter(|push| !push.answer.is_closed()) {
                     match self.append(std::slice::from_ref(&push)).await {
                         Ok(appended) => answer(vec![push], &appended),
                         Err(error) => drop(push.answer.send(Err(error))),

@@ -48,16 +48,9 @@ pub struct Server {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Database")]
 pub struct Database {
-    /// URL of the Postgres that all nodes share, as an ordinary role; a transaction pooler may
-    /// stand before it.
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true,
-        value_parser = database)]
-    pub database_url: DatabaseUrl,
-    /// URL for the one connection that hears notifications: direct, or through a session
-    /// pooler; `DATABASE_URL` where it is not set.
-    #[arg(long, env = "LISTEN_DATABASE_URL", value_name = "URL", hide_env_values = true,
-        value_parser = database)]
-    pub listen_database_url: Option<DatabaseUrl>,
+    /// Where it is.
+    #[command(flatten)]
+    pub urls: DatabaseUrls,
     /// Most connections to `DATABASE_URL`; the listener's comes on top.
     #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "CONNECTIONS", default_value = "16",
         value_parser = number("a number of connections", 4_u32..=1_000))]
@@ -72,7 +65,22 @@ pub struct Database {
     pub acquire_timeout: Duration,
 }
 
-impl Database {
+/// Where the Postgres is that all nodes share.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseUrls {
+    /// URL of the Postgres that all nodes share, as an ordinary role.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true,
+        value_parser = database)]
+    pub database_url: DatabaseUrl,
+    /// URL for the one connection that hears notifications, and for migrations: direct, or
+    /// through a session pooler; `DATABASE_URL` where it is not set.
+    #[arg(long, env = "LISTEN_DATABASE_URL", value_name = "URL", hide_env_values = true,
+        value_parser = database)]
+    pub listen_database_url: Option<DatabaseUrl>,
+}
+
+impl DatabaseUrls {
     /// Where to hear notifications.
     #[must_use]
     pub fn listen_url(&self) -> &DatabaseUrl {
@@ -168,8 +176,8 @@ pub struct Limits {
     #[arg(long = "limit-streams", env = "LIMIT_STREAMS", value_name = "STREAMS",
         default_value = "18000", value_parser = limit("a number of streams", 1))]
     pub streams: usize,
-    /// Bytes of request bodies that may be in the node's hands; what exceeds them is answered
-    /// 503.
+    /// Bytes of request bodies that may be in the node's hands, and as many of answers on their
+    /// way out; what exceeds them is answered 503.
     #[arg(long = "limit-inflight-bytes", env = "LIMIT_INFLIGHT_BYTES", value_name = "BYTES",
         default_value = "268435456", value_parser = limit("a number of bytes", MIN_BODIES))]
     pub inflight_bytes: usize,

@@ -27,7 +27,7 @@ fn defaults_go_together() {
     assert_eq!(config.listener.heartbeat, Duration::from_secs(1));
     assert_eq!(config.limits.inflight_bytes, 256 << 20);
     assert_eq!(config.limits.tail_bytes, 64 << 20);
-    assert_eq!(config.database.listen_url().reveal(), "postgres://n@db/sync");
+    assert_eq!(config.database.urls.listen_url().reveal(), "postgres://n@db/sync");
     assert!(config.tokens.jwt_audience.is_empty());
 }
 

@@ -92,6 +92,12 @@ impl Members {
         looked.map_or(Freshness::Unknown, Freshness::Asked)
     }
 
+    /// Whether an answer is remembered as fresh.
+    #[must_use]
+    pub fn remembers(&self, user: &UserId) -> bool {
+        self.fresh.contains_key(user)
+    }
+
     /// The database says that nothing is verified: what is remembered is out of date.
     pub async fn forget(&self, user: &UserId) {
         self.fresh.invalidate(user).await;

@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, header};
 
 use super::Api;
 use super::error::ApiError;
-use crate::auth::AuthError;
 use crate::grant::{Reader, Writer};
 use crate::id::{AppId, ClientId, UserId};
 
@@ -96,12 +95,5 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
             Ok(Query(pairs)) => Ok(Self(pairs.into_iter().collect())),
             Err(_) => Err(ApiError::Invalid("the query is malformed".to_owned())),
         }
-    }
-}
-
-/// A missing token has its own reason.
-impl Api {
-    pub(super) async fn identify(&self, token: &str) -> Result<crate::auth::Identity, AuthError> {
-        self.auth.verify(token).await
     }
 }

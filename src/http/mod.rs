@@ -3,6 +3,7 @@
 //! Handlers are thin: they take a verified caller, ask the parts, and write the
 //! answer as text. Errors become statuses in `error` alone.
 
+mod answer;
 mod body;
 mod error;
 mod extract;
@@ -73,14 +74,16 @@ pub struct Api {
     pub limits: Limits,
     /// WebSockets that may not have said who they are.
     pub strangers: Arc<Semaphore>,
-    /// Kibibytes that bodies in flight may still take.
+    /// Kibibytes that request bodies in flight may still take.
     pub bodies: Arc<Semaphore>,
+    /// Kibibytes that answers and events on their way out may still take.
+    pub answers: Arc<Semaphore>,
 }
 
 /// Bounds of the HTTP layer.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of all bodies in flight together.
+    /// Bytes of all request bodies in flight together; and as many of all answers.
     pub body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,

@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
+use super::answer::{self, NoRoom, Share};
 use super::error::ApiError;
 use super::extract::{Caller, Params};
 use super::page::{ReadPage, Wanted};
@@ -37,7 +38,10 @@ pub(super) async fn pull(
     let max_rows = params.get("limit").map_or(Ok(PAGE_ROWS), limit)?;
     let wanted = Wanted { max_rows, ..Wanted::new(&tables, Cursor::parse(since)) };
     let page = api.page(&caller.reader(), &wanted).await?;
-    Ok(answer(&page, &[]))
+    let out = json(&page, &[]);
+    let share = answer::share(&api.answers, out.len())
+        .map_err(|NoRoom| ApiError::Busy("too many answers are on their way out"))?;
+    Ok(respond(out, share))
 }
 
 fn limit(text: &str) -> Result<usize, ApiError> {
@@ -48,7 +52,7 @@ fn limit(text: &str) -> Result<usize, ApiError> {
 }
 
 /// The answer of pull and push.
-pub(super) fn answer(page: &ReadPage, unpublished: &[Unpublished<'_>]) -> Response {
+pub(super) fn json(page: &ReadPage, unpublished: &[Unpublished<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     let until = page.until.to_string();
     let body = PageBody {
@@ -58,6 +62,10 @@ pub(super) fn answer(page: &ReadPage, unpublished: &[Unpublished<'_>]) -> Respon
         unpublished,
     };
     body.write(&mut out, &page.rows, ChangeRow::write);
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], out)
-        .into_response()
+    out
+}
+
+pub(super) fn respond(out: Vec<u8>, share: Share) -> Response {
+    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (head, answer::body(out, share)).into_response()
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
+use super::answer::{self, NoRoom};
 use super::error::ApiError;
 use super::extract::Caller;
 use super::page::{ReadPage, Wanted};
@@ -62,16 +63,16 @@ async fn store_and_read(
         publish_late(api, &writer, &changes, page.spaces.as_deref(), &mut unpublished).await;
     }
     let unpublished: Vec<_> = unpublished.iter().filter_map(|place| changes.get(*place)).collect();
-    let unpublished: Vec<_> = unpublished.into_iter().filter_map(named).collect();
+    let unpublished: Vec<_> = unpublished.into_iter().filter_map(Unpublished::of).collect();
     metrics::push(if changes.is_empty() { "empty" } else { "stored" });
     drop(share);
-    Ok(pull::answer(&page, &unpublished))
-}
-
-/// How the answer names a change that is stored for its author alone.
-fn named(change: &NewChange) -> Option<Unpublished<'_>> {
-    let space = change.space.as_ref()?;
-    Some(Unpublished { table: &change.table, record: &change.record, space })
+    let mut out = pull::json(&page, &unpublished);
+    let room = answer::share(&api.answers, out.len()).unwrap_or_else(|NoRoom| {
+        // Stored all the same: the client reads on when there is room.
+        out = pull::json(&ReadPage::unread(since, api.progress.at()), &unpublished);
+        None
+    });
+    Ok(pull::respond(out, room))
 }
 
 /// What was left unpublished although the author is a member by now: another node is verifying

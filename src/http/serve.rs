@@ -9,7 +9,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -98,7 +98,10 @@ async fn serve(
 ) {
     metrics::connection_opened();
     stream.set_nodelay(true).ok();
-    SockRef::from(&stream).set_tcp_user_timeout(Some(settings.peer_time)).ok();
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_user_timeout(Some(settings.peer_time)).ok();
+    // A peer that is gone without a word is found out also where nothing is sent to it.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.peer_time)).ok();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_time)

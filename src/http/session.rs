@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::Api;
+use super::answer::{self, Share};
 use super::page::{ReadPage, Wanted};
 use super::presence::Present;
 use crate::directory::members::Freshness;
@@ -23,7 +24,7 @@ use crate::id::{SpaceId, TableName};
 use crate::metrics;
 use crate::protocol::wire::{self, reconnect_event, spaces_event};
 use crate::protocol::{Cursor, Tables};
-use crate::store::StoreError;
+use crate::store::{ChangeRow, StoreError};
 
 /// A database that failed is asked again after this.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -58,6 +59,8 @@ pub(super) struct Session {
     following: Following,
     present: Present,
     ready: VecDeque<Bytes>,
+    /// Its share of what all answers may take, until it is sent.
+    share: Share,
     /// Whether anything was read yet: the first page reaches the clock.
     begun: bool,
     /// Whether the tails may serve it, or the database is to be read first.
@@ -97,6 +100,7 @@ impl Session {
             cursor,
             present,
             ready: VecDeque::new(),
+            share: None,
             begun: false,
             live: false,
             joining: None,
@@ -109,9 +113,14 @@ impl Session {
     /// The next bytes to send; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
+            if let Some(first) = self.ready.front_mut() {
+                let chunk = answer::chunk(first);
+                if first.is_empty() {
+                    self.ready.pop_front();
+                }
+                return Some(chunk);
             }
+            self.share = None;
             if self.ended {
                 return None;
             }
@@ -122,6 +131,8 @@ impl Session {
                 self.end(End::Drained);
             } else if now >= self.heartbeat {
                 self.beat();
+            } else if now >= self.look_up && self.begun && self.api.members.spaces_on() {
+                self.refresh_members().await;
             } else if !self.live {
                 self.read().await;
             } else {
@@ -146,6 +157,12 @@ impl Session {
                 self.act(wake).await;
             }
             Caught::Up(taken) => {
+                let bytes = taken.entries.iter().map(|entry| entry.json.len()).sum();
+                let Ok(share) = answer::share(&self.api.answers, bytes) else {
+                    let wake = self.wait(Some(Instant::now() + PAUSE)).await;
+                    return self.act(wake).await;
+                };
+                self.share = share;
                 metrics::tail_hits(1);
                 self.send_taken(&taken);
             }
@@ -160,6 +177,12 @@ impl Session {
         self.following.asking_members();
         match self.read_page().await {
             Ok(page) => {
+                let bytes = page.rows.iter().map(ChangeRow::weight).sum();
+                let Ok(share) = answer::share(&self.api.answers, bytes) else {
+                    let wake = self.wait(Some(Instant::now() + PAUSE)).await;
+                    return self.act(wake).await;
+                };
+                self.share = share;
                 self.begun = true;
                 self.tell_spaces(page.spaces.as_ref());
                 self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
@@ -202,7 +225,7 @@ impl Session {
 
     async fn look_up_if_forgotten(&mut self) {
         let user = self.reader.user();
-        if matches!(self.api.members.refresh(user).await, Freshness::Remembered(_)) {
+        if self.api.members.remembers(user) {
             self.api.members.forget(user).await;
             self.refresh_members().await;
         }

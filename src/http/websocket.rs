@@ -115,7 +115,7 @@ impl Conversation {
         let Ok(Said::Auth { token }) = said else {
             return Err(Refused(close_code::POLICY, "the first message must be auth"));
         };
-        let identity = self.api.identify(&token).await;
+        let identity = self.api.auth.verify(&token).await;
         let identity =
             identity.map_err(|_| Refused(close_code::POLICY, "the token is not valid here"))?;
         let max = self.api.limits.streams;

@@ -79,13 +79,13 @@ impl Settings {
         Ok(Self {
             address: SocketAddr::new(server.bind, server.port),
             database: store::Settings {
-                url: database.database_url.reveal().to_owned(),
+                url: database.urls.database_url.reveal().to_owned(),
                 connections: database.database_pool_size,
                 acquire: database.acquire_timeout,
                 statement: database.database_timeout,
             },
             listener: listener::Settings {
-                url: database.listen_url().reveal().to_owned(),
+                url: database.urls.listen_url().reveal().to_owned(),
                 heartbeat: config.listener.heartbeat,
             },
             auth: auth::Settings {

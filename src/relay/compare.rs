@@ -37,8 +37,10 @@ impl Named {
         Self { from, keys: HashSet::new(), overflowed: false }
     }
 
-    pub(super) fn note(&mut self, moves: &[Move]) {
-        if self.keys.len() + moves.len() > MAX_NAMED {
+    /// A window in which a stretch was asked instead of rung is not compared: it was asked for those
+    /// who followed then.
+    pub(super) fn note(&mut self, moves: &[Move], asked: bool) {
+        if asked || self.keys.len() + moves.len() > MAX_NAMED {
             self.overflowed = true;
             self.keys.clear();
         }

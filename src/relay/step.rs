@@ -22,6 +22,8 @@ pub(super) struct Stepped {
     pub(super) underway: Underway,
     /// What moved, by ring or by asking.
     pub(super) moves: Vec<Move>,
+    /// Whether a stretch of it was asked for the owners of that moment only.
+    pub(super) asked: bool,
     /// What was read; `None` where streams are to go to the database.
     pub(super) brought: Option<Brought>,
 }
@@ -35,6 +37,7 @@ pub(super) async fn read_step(
     unnamed: Option<(Stamp, Stamp)>,
 ) -> Stepped {
     let begun = Instant::now();
+    let asked = unnamed.is_some();
     // First, so that whoever follows while the moves are named reads the database up to here.
     feeds.aim(to);
     if let Some((from, upto)) = unnamed {
@@ -45,9 +48,14 @@ pub(super) async fn read_step(
     let ids = underway.ids();
     if ids.is_empty() {
         metrics::relay_step(0, 0, begun.elapsed());
-        return Stepped { underway, moves, brought: Some(Brought::new()) };
+        return Stepped { underway, moves, asked, brought: Some(Brought::new()) };
     }
-    let brought = match store.feeds(&ids, underway.stretch(), MAX_ROWS, MAX_BYTES).await {
+    let mut read = store.feeds(&ids, underway.stretch(), MAX_ROWS, MAX_BYTES).await;
+    if read.is_err() {
+        // Once more: a connection may have been stale, and streams are many.
+        read = store.feeds(&ids, underway.stretch(), MAX_ROWS, MAX_BYTES).await;
+    }
+    let brought = match read {
         Ok(FeedsRead::Rows(rows)) => {
             metrics::relay_step(1, rows.len(), begun.elapsed());
             Some(sort_into_feeds(rows, underway.stretch(), &ids))
@@ -58,7 +66,7 @@ pub(super) async fn read_step(
             None
         }
     };
-    Stepped { underway, moves, brought }
+    Stepped { underway, moves, asked, brought }
 }
 
 /// A ring that moved too many tables to name leaves them to whoever needs the names: watchers, who
@@ -95,19 +103,27 @@ async fn name_tables(store: &Store, feeds: &Feeds, to: Stamp, moves: &mut [Move]
 /// Asks what moved, until there is an answer: unnamed moves would be lost to the streams.
 async fn name_moves(store: &Store, feeds: &Feeds, from: Stamp, to: Stamp) -> Vec<Move> {
     metrics::catch_up();
-    loop {
+    let mut found = Vec::new();
+    let (mut low, mut high) = (from, to);
+    while low < to {
         let (users, spaces) = feeds.owners();
         if users.is_empty() && spaces.is_empty() {
-            return Vec::new();
+            break;
         }
-        match store.moved(&users, &spaces, from, to).await {
-            Ok(moves) => return moves,
+        match store.moved(&users, &spaces, low, high).await {
+            Ok(moves) => {
+                found.extend(moves);
+                (low, high) = (high, to);
+            }
             Err(error) => {
                 tracing::warn!(%error, "what moved could not be asked");
+                // Maybe too long a stretch for the time that a statement has: half of it first.
+                high = low.halfway(high);
                 tokio::time::sleep(super::PAUSE).await;
             }
         }
     }
+    found
 }
 
 /// A row belongs to its author's feed, and to its space's; each has its own stamp there.

@@ -53,7 +53,9 @@ impl From<sqlx::Error> for StoreError {
         let sqlstate = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match (&error, sqlstate) {
             (sqlx::Error::PoolTimedOut, _) => Self::PoolBusy,
-            (_, Some(code)) if is_data_error(&code) => {
+            // Of class 54, only what the insert itself reports is the data's fault: a full NOTIFY
+            // queue is 54000 too, and comes after the rows are stored.
+            (_, Some(code)) if is_data_error(&code) && !code.starts_with("54") => {
                 Self::Rejected { sqlstate: code.into_owned() }
             }
             _ => Self::Unavailable(Box::new(error)),
@@ -114,16 +116,27 @@ impl Store {
         connection: &mut Option<PoolConnection<Postgres>>,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let Some(conn) = connection else { return Err(StoreError::PoolBusy) };
+        let mut busy = Busy(connection.take());
+        let Some(conn) = &mut busy.0 else { return Err(StoreError::PoolBusy) };
         let result = match timeout(self.patience, query.fetch_all(&mut **conn)).await {
-            Ok(Ok(rows)) => return Ok(rows),
-            Ok(Err(error @ sqlx::Error::Database(_))) => return Err(error.into()),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(StoreError::Timeout(self.patience)),
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error @ sqlx::Error::Database(_))) => Err(error.into()),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(StoreError::Timeout(self.patience)),
         };
-        if let Some(broken) = connection.take() {
-            drop(broken.detach());
-        }
+        *connection = busy.0.take();
         result
+    }
+}
+
+/// A connection under a statement. Dropped before its answer it is closed, not handed back: the
+/// pool would wait for that answer without end.
+struct Busy(Option<PoolConnection<Postgres>>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(unanswered) = self.0.take() {
+            drop(unanswered.detach());
+        }
     }
 }

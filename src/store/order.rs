@@ -29,12 +29,19 @@ impl Store {
         Ok(lower.zip(pid))
     }
 
-    /// Ends a server process, where the role may. True where it was told to end.
+    /// Ends the server process that still holds the horizon at `lower`, where the role may. True
+    /// where it was told to end.
     ///
     /// # Errors
     /// [`StoreError`], also where the role may not.
-    pub async fn end_process(&self, pid: i32) -> Result<bool, StoreError> {
-        Ok(self.row(sqlx::query("select pg_terminate_backend($1)").bind(pid)).await?.try_get(0)?)
+    pub async fn end_holder(&self, pid: i32, lower: Stamp) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "select pg_terminate_backend(h.pid) from sync_in_flight h \
+             where h.pid = $1 and sync_time(h.lower) = $2",
+        )
+        .bind(pid)
+        .bind(lower);
+        Ok(self.rows(query).await?.first().is_some_and(|row| row.get(0)))
     }
 
     /// The last stamp given.

@@ -87,6 +87,13 @@ impl ChangeRow {
         .write(out);
     }
 
+    /// About the bytes it has as clients read it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let texts = [&self.data, &self.field_timestamps, &self.actor, &self.origin];
+        200 + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+
     /// The change as clients read it.
     #[must_use]
     pub fn json(&self) -> Vec<u8> {

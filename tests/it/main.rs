@@ -8,6 +8,7 @@
 mod support;
 
 mod architecture;
+mod codes;
 mod faults;
 mod isolation;
 mod latency;

@@ -18,7 +18,7 @@ async fn the_holder_is_named_and_can_be_ended() {
     let (lower, named) = store.holder().await.unwrap().expect("a holder");
     assert_eq!((named, lower.micros()), (pid, before.micros() + 1));
     assert_eq!(store.horizon().await.unwrap(), before);
-    assert!(store.end_process(pid).await.unwrap());
+    assert!(store.end_holder(pid, lower).await.unwrap());
     eventually("the horizon at the clock", async || {
         (store.horizon().await.unwrap() == store.clock().await.unwrap()).then_some(())
     })

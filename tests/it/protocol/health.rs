@@ -57,7 +57,8 @@ async fn a_node_that_leaves_is_not_ready() {
         let retry = response.headers().contains_key("retry-after");
         (response.status().as_u16(), retry)
     };
-    assert_eq!(ready().await.0, 200);
+    // The key set may still be on its way.
+    eventually("it is ready", async || (ready().await.0 == 200).then_some(())).await;
     let leaving = tokio::spawn(node.node.leave());
     let refused = eventually("it is not ready", async || {
         let (status, retry) = ready().await;

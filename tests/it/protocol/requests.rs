@@ -67,6 +67,9 @@ async fn a_head_is_a_get_without_a_body() {
     assert_eq!(head("/nowhere").await, (404, 0));
 }
 
+/// What pages send along.
+const HEADERS: [&str; 4] = ["authorization", "content-type", "x-client-id", "last-event-id"];
+
 // P-100: Pages of the origins in `CORS_ORIGINS`, exactly as written there, may call the node
 #[tokio::test]
 async fn only_known_origins_may_call() {
@@ -78,7 +81,7 @@ async fn only_known_origins_may_call() {
         let request = request
             .header(ORIGIN, origin)
             .header("Access-Control-Request-Method", "POST")
-            .header("Access-Control-Request-Headers", "authorization,x-client-id,content-type");
+            .header("Access-Control-Request-Headers", HEADERS.join(","));
         let response = request.send().await.unwrap();
         let origin = response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN);
         (origin.map(|o| o.to_str().unwrap().to_owned()), response)
@@ -87,7 +90,7 @@ async fn only_known_origins_may_call() {
         let (named, preflight) = allowed(Method::OPTIONS, origin).await;
         assert_eq!((named.as_deref(), preflight.status().as_u16()), (Some(origin), 200));
         let names = preflight.headers()["access-control-allow-headers"].to_str().unwrap();
-        for name in ["authorization", "content-type", "x-client-id", "last-event-id"] {
+        for name in HEADERS {
             assert!(names.contains(name), "{names}");
         }
         // A page must be able to read a refusal, too.
