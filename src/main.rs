@@ -71,6 +71,10 @@ async fn serve(config: &Config) -> Outcome {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = node.failed() => {
+            node.stop().await;
+            return Err("a part of the node failed; it is to be started anew".into());
+        }
     }
     tracing::info!("leaving");
     tokio::select! {

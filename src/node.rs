@@ -6,10 +6,12 @@ mod settings;
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -74,9 +76,28 @@ pub struct Node {
     /// Ends accepting, and each connection once its request is answered.
     connections_stop: CancellationToken,
     connections: TaskTracker,
-    /// Ends the tasks behind.
+    parts: Parts,
+}
+
+/// The tasks behind. None of them ends before it is told to.
+#[derive(Default)]
+struct Parts {
     stop: CancellationToken,
+    failed: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Parts {
+    fn spawn(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        let (stop, failed) = (self.stop.clone(), self.failed.clone());
+        self.tasks.spawn(async move {
+            let panicked = AssertUnwindSafe(part).catch_unwind().await.is_err();
+            if panicked && !stop.is_cancelled() {
+                tracing::error!(name, "a part of the node panicked");
+                failed.cancel();
+            }
+        });
+    }
 }
 
 impl Node {
@@ -132,33 +153,39 @@ impl Node {
             Server::bind(settings.address, router(api, &settings.origins), settings.server)
                 .map_err(|error| NodeError::Bind(settings.address, error))?;
         let address = server.address().map_err(|error| NodeError::Bind(settings.address, error))?;
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let relay = Relay::new(store.clone(), feeds, advance, doorbells, start);
-        tasks.spawn(relay.run(settings.compare_every, stop.clone()));
-        let beat_every = settings.listener.heartbeat;
-        tasks.spawn(Listener::new(settings.listener, heard, hearing).run(stop.clone()));
-        tasks.spawn(listener::beat(store.clone(), progress, beat_every, stop.clone()));
-        tasks.spawn({
-            let stop = stop.clone();
-            async move { auth.run(stop).await }
-        });
-        tasks.spawn(members::sweep(store.clone(), SWEEP, stop.clone()));
-        tasks.spawn(telemetry::run_upkeep(metrics, stop.clone()));
-        for lane in lanes.run(stop.clone()) {
-            tasks.spawn(lane);
+        let parts = Parts::default();
+        let stop = || parts.stop.clone();
+        // Its own few connections, so that it is not held up by what it is to speed up.
+        let inner = Store::new(&store::Settings { connections: 3, ..settings.database })?;
+        let relay = Relay::new(inner.clone(), feeds, advance, doorbells, start);
+        parts.spawn("relay", relay.run(settings.compare_every, stop()));
+        let beat = listener::beat(inner, progress, settings.listener.heartbeat, stop());
+        parts.spawn("heartbeat", beat);
+        let listener = Listener::new(settings.listener, heard, hearing);
+        parts.spawn("listener", listener.run(stop()));
+        let keys_stop = stop();
+        parts.spawn("keys", async move { auth.run(keys_stop).await });
+        parts.spawn("sweep", members::sweep(store.clone(), SWEEP, stop()));
+        parts.spawn("upkeep", telemetry::run_upkeep(metrics, stop()));
+        for lane in lanes.run(stop()) {
+            parts.spawn("lane", lane);
         }
         let connections_stop = CancellationToken::new();
-        tasks.spawn(accept(server, connections.clone(), connections_stop.clone()));
+        parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
         metrics::build_info();
         let leaving = settings.leaving;
-        Ok(Self { address, leaving, drain, store, connections_stop, connections, stop, tasks })
+        Ok(Self { address, leaving, drain, store, connections_stop, connections, parts })
     }
 
     /// Where it listens for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until a part of the node has failed for good: it is to be started anew.
+    pub async fn failed(&self) {
+        self.parts.failed.cancelled().await;
     }
 
     /// Leaves in order: unready, then no new connections, then streams end spread over a while,
@@ -184,9 +211,9 @@ impl Node {
     pub async fn stop(self) {
         self.connections_stop.cancel();
         self.drain.unready.cancel();
-        self.stop.cancel();
-        self.tasks.close();
-        if timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+        self.parts.stop.cancel();
+        self.parts.tasks.close();
+        if timeout(Duration::from_secs(5), self.parts.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end");
         }
         timeout(Duration::from_secs(2), self.store.close()).await.ok();

@@ -51,7 +51,8 @@ pub struct Database {
     /// Where it is.
     #[command(flatten)]
     pub urls: DatabaseUrls,
-    /// Most connections to `DATABASE_URL`; the listener's comes on top.
+    /// Most connections to `DATABASE_URL` for requests; the listener's one and three of the relay
+    /// come on top.
     #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "CONNECTIONS", default_value = "16",
         value_parser = number("a number of connections", 4_u32..=1_000))]
     pub database_pool_size: u32,

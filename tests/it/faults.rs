@@ -1,5 +1,6 @@
 //! Faults: connections that break or fall silent, a database that is away, writers that die.
 
+mod compare;
 mod database;
 mod listener;
 mod proxy;
