@@ -268,3 +268,6 @@ impl Feeds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
