@@ -228,14 +228,7 @@ impl Feeds {
         for m in moves {
             match m {
                 Move::Feed(id, _) => self.rewind(id, from),
-                Move::Members(user) => {
-                    let registry = self.registry();
-                    let followers = registry.readers.get(user).into_iter().flatten();
-                    for follower in followers {
-                        follower.rewind(from);
-                        follower.tell_members();
-                    }
-                }
+                Move::Members(user) => self.tell_members(user),
             }
         }
         self.watchers.tell(moves);

@@ -84,7 +84,9 @@ impl Window {
                     Vec::new()
                 }
             };
-            let missed = moved.into_iter().filter(|m| !self.keys.contains(&key(m))).collect();
+            // Of memberships only the last move is kept, which may lie past the window.
+            let feeds = moved.into_iter().filter(|m| matches!(m, Move::Feed(..)));
+            let missed = feeds.filter(|m| !self.keys.contains(&key(m))).collect();
             Comparison { from: self.from, missed }
         }
     }
