@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt;
@@ -58,7 +58,10 @@ impl HttpBody for Shared {
 
 /// Answers a refusal once the client has sent its body, or what is bearable of it.
 pub(super) async fn linger(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
+    // Who waits to be asked for the body, or announces more than is bearable, is answered at once.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let announced = request.body().size_hint().lower();
+    if waits || request.body().is_end_stream() || announced > MAX_BYTES as u64 {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();

@@ -16,8 +16,6 @@ pub struct Change {
     pub app: usize,
     pub table: usize,
     pub space: Option<usize>,
-    /// Which push it came with.
-    pub push: usize,
     pub at: Step,
     /// When it entered its space's feed.
     pub published: Option<Step>,

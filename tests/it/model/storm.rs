@@ -22,7 +22,7 @@ type Deed = BoxFuture<'static, Vec<Done>>;
 enum Done {
     Pushed(Box<Pushed>),
     /// A line's stream.
-    Opened(usize, Events),
+    Opened(usize, Box<Events>),
 }
 
 /// A push, the line behind it, and the answer.
@@ -80,7 +80,7 @@ impl Play {
                 }
                 Done::Opened(n, stream) => {
                     self.asked(self.lines[n].user);
-                    self.lines[n].stream = Some(Watch::begin(stream, self.step));
+                    self.lines[n].stream = Some(Watch::begin(*stream, self.step));
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Play {
         let (list, since) = (self.lines[n].list(), self.lines[n].since());
         let deed = async move {
             let stream = client.stream(&node, &list, &since).await;
-            vec![Done::Opened(n, stream)]
+            vec![Done::Opened(n, Box::new(stream))]
         };
         self.later(deed.boxed())
     }
@@ -159,7 +159,6 @@ impl Play {
                 app: 0,
                 table,
                 space: Some(0),
-                push: self.pushes,
                 at: self.step,
                 published: None,
                 late: false,
