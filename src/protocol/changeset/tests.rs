@@ -234,7 +234,7 @@ fn event_ids() {
     ] {
         assert_eq!(with("insert", &format!(",\"eventId\":\"{text}\"")).event, id);
     }
-    assert_eq!(with("insert", ",\"eventId\":\"\"").event, None);
+    assert_eq!(with("insert", ",\"eventId\":null").event, None);
     let change = |event: &str, record: &str| {
         format!(r#"{{"table":"t","id":"{record}","op":"insert","eventId":{event}}}"#)
     };

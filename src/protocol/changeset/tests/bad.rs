@@ -118,6 +118,7 @@ fn bad_changes_are_named_by_their_index() {
         (r#""origin":{}"#, "changes[1].origin: expected a string"),
         (r#""eventId":17"#, "changes[1].eventId: expected a string"),
         (r#""eventId":"17""#, "changes[1]: eventId must be a UUID, not \"17\""),
+        (r#""eventId":"""#, "changes[1]: eventId must be a UUID, not \"\""),
         (r#""schemaVersion":2"#, "changes[1].schemaVersion: above 1, the highest supported"),
         (r#""schemaVersion":[]"#, "changes[1].schemaVersion: expected an integer"),
     ] {
