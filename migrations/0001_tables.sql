@@ -39,9 +39,6 @@ create index sync_changes_waiting on sync_changes (user_id, space_id, created_at
     where space_id is not null and space_at is null;
 -- What a plain SQL transaction has inserted and not yet stamped.
 create index sync_changes_unstamped on sync_changes (user_id) where created_at is null;
--- What lies between two stamps, whoever's it is: closes gaps.
-create index sync_changes_recent on sync_changes using brin (created_at, space_at)
-    with (pages_per_range = 16, autosummarize = on);
 
 -- What the auth service last said, for the whole fleet.
 create table sync_users (

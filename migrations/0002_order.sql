@@ -24,10 +24,11 @@ select setval('sync_clock', sync_micros(clock_timestamp()));
 
 -- Keys of advisory locks: a tag in the upper 12 bits, so that no stranger's lock is taken for
 -- ours, and 52 bits of value.
---   1308  in flight: held shared on a stamp below all that the transaction draws
+--   1308  in flight: held shared on a stamp below all that the transaction is about to draw
 --   1309  mutexes: 0 draws stamps, 1 tells the horizon
 --   1310  a user's publishing: shared by appends, exclusive while rows are published
 --   1311  the event ids that a user's clients choose in an app
+--   1312  in flight: held shared on the first stamp of the run that the transaction has drawn
 create function sync_key(tag integer, value bigint) returns bigint
     language sql immutable as $$ select (tag::bigint << 52) | (value & 4503599627370495) $$;
 
@@ -60,16 +61,22 @@ begin
     exception when sqlstate 'SY001' then
         null;
     end;
+    -- Others may have drawn and ended since the bound was read: now it is known exactly, so that
+    -- the horizon does not lie below what they were told.
+    perform pg_advisory_xact_lock_shared(sync_key(1312, prev + 1));
 end
 $$;
 
--- The stamps below which something is in flight, and the backends that hold them.
+-- The transactions in flight: the first stamp that each may have drawn, and its backend.
 create view sync_in_flight as
-    select ((classid::bigint & 1048575) << 32) | objid::bigint as lower, pid
-    from pg_locks
-    where locktype = 'advisory' and granted and objsubid = 1 and mode = 'ShareLock'
-      and classid::bigint >> 20 = 1308
-      and database = (select oid from pg_database where datname = current_database());
+    select coalesce(min(l.stamp) filter (where l.tag = 1312), min(l.stamp)) as lower, l.pid
+    from (select classid::bigint >> 20 as tag, pid, virtualtransaction,
+                 ((classid::bigint & 1048575) << 32) | objid::bigint as stamp
+          from pg_locks
+          where locktype = 'advisory' and granted and objsubid = 1 and mode = 'ShareLock'
+            and database = (select oid from pg_database where datname = current_database())) l
+    where l.tag in (1308, 1312)
+    group by l.virtualtransaction, l.pid;
 
 -- The last stamp before which nothing is in flight, never less than it was told before. The
 -- clock is read before the locks: whoever takes a lock later draws above that clock.

@@ -47,6 +47,7 @@ declare
     -- Whether each change enters its space's feed.
     enters boolean[];
     moves jsonb;
+    limits constant interval := current_setting('statement_timeout')::interval;
 begin
     lock table sync_changes in row exclusive mode;
     lock table sync_members in access share mode;
@@ -88,6 +89,11 @@ begin
         moves := '[]';
     end;
     commit;
+    -- A time-out ends the wait for a synchronous standby without an error: what may be lost with
+    -- this server is not to be acknowledged. The caller repeats it, and waits again.
+    if clock_timestamp() - statement_timestamp() >= nullif(limits, interval '0') then
+        raise exception 'the commit was not confirmed in time' using errcode = 'query_canceled';
+    end if;
 
     perform sync_ring(prev, final, moves);
     last := sync_time(final);

@@ -15,7 +15,8 @@
 -- meant. history, upto: how far the history of the
 -- spaces joined up to `upto` was read. upto_clock: the bound must have reached the clock, or nothing
 -- is read. Rows come first, then one last row without an id, whose clock, more, pending (the last
--- joining after the cursor), verified and spaces tell of the page.
+-- joining after the cursor), spaces (those read) and whole (none was joined after the bound) tell
+-- of the page.
 create function sync_page(
     reader text, app text, client text, lows text[], highs text[],
     since timestamptz, history timestamptz, upto timestamptz, bound timestamptz,
@@ -23,13 +24,14 @@ create function sync_page(
     names text[] default null)
     returns table (stamp timestamptz, id uuid, table_name text, record_id text, op text,
         data text, field_timestamps text, schema_version integer, space_id text, actor text,
-        origin text, clock timestamptz, more boolean, pending timestamptz, verified boolean,
+        origin text, clock timestamptz, more boolean, pending timestamptz, whole boolean,
         spaces text[])
     language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
     set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_variable
 declare
     joins timestamptz[];
+    verified boolean;
     -- Up to where the spaces are read.
     upper timestamptz := bound;
     bytes bigint := 0;
@@ -50,13 +52,14 @@ begin
     if with_spaces then
         -- One statement: an invalidation between two would show a member of nothing, verified.
         select u.verified_at is not null,
-               array_agg(m.space_id order by m.space_id) filter (where m.space_id is not null),
+               array_agg(m.space_id order by m.space_id) filter (where m.joined_at <= bound),
                array_agg(case when m.joined_at > since then m.joined_at end order by m.space_id)
-                   filter (where m.space_id is not null),
-               max(m.joined_at) filter (where m.joined_at > since)
-            into verified, spaces, joins, pending
+                   filter (where m.joined_at <= bound),
+               max(m.joined_at) filter (where m.joined_at > since and m.joined_at <= bound),
+               coalesce(max(m.joined_at) <= bound, true)
+            into verified, spaces, joins, pending, whole
             from sync_users u
-            left join sync_members m on m.user_id = u.user_id and m.joined_at <= bound
+            left join sync_members m on m.user_id = u.user_id
             where u.user_id = reader
             group by u.user_id;
         if pending > upto or upto is null then
@@ -183,26 +186,77 @@ begin
 end
 $$;
 
--- Which of these users' and spaces' feeds, and which of these users' memberships, moved in
--- (low, high]: closes a gap in the chain of rings. May name others' that these may see: no index
--- leads to a stretch of time of many owners, so the stretch is read, and the policy chooses.
-create function sync_moved(users text[], spaces text[], low timestamptz, high timestamptz)
+-- The apps in which a user ('u') or a space ('s') has changes: one index probe each.
+create function sync_apps(kind text, who text) returns setof text
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    set plan_cache_mode = force_generic_plan as $$
+declare
+    app text := '';
+begin
+    loop
+        if kind = 'u' then
+            select c.app_id into app from sync_changes c
+                where c.user_id = who and c.app_id > app order by c.app_id limit 1;
+        else
+            select c.app_id into app from sync_changes c
+                where c.space_id = who and c.space_at is not null and c.app_id > app
+                order by c.app_id limit 1;
+        end if;
+        exit when not found;
+        return next app;
+    end loop;
+end
+$$;
+
+-- Which of these feeds, and which of these users' memberships, moved in (low, high]: closes a gap
+-- in the chain of rings. Feeds come as owner and app; without an app all of the owner's are meant.
+-- Each is asked along its index, so what it costs grows with who is asked about and what they
+-- wrote, not with what the log holds. Tables are null where a feed moved too much to name them.
+create function sync_moved(users text[], user_apps text[], spaces text[], space_apps text[],
+    low timestamptz, high timestamptz)
     returns table (kind text, owner text, app text, tables text[])
-    language plpgsql volatile as $$
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+    most constant integer := 10000;
 begin
     perform sync_act_for(users, spaces);
     return query
-        select 'u', c.user_id, c.app_id, array_agg(distinct c.table_name)
-            from sync_changes c
-            where c.created_at > low and c.created_at <= high
-            group by c.user_id, c.app_id
+        with own as materialized (
+            select u.owner, u.app from unnest(users, user_apps) u(owner, app)
+                where u.app is not null
+            union all
+            select u.owner, sync_apps('u', u.owner) from unnest(users, user_apps) u(owner, app)
+                where u.app is null
+        ), others as materialized (
+            select s.owner, s.app from unnest(spaces, space_apps) s(owner, app)
+                where s.app is not null
+            union all
+            select s.owner, sync_apps('s', s.owner) from unnest(spaces, space_apps) s(owner, app)
+                where s.app is null
+        )
+        select 'u', f.owner, f.app, t.tables
+            from own f cross join lateral (
+                select count(*) as n,
+                       case when count(*) < most then array_agg(distinct r.name) end as tables
+                from (select c.table_name as name from sync_changes c
+                      where c.user_id = f.owner and c.app_id = f.app
+                        and c.created_at > low and c.created_at <= high
+                      order by c.created_at limit most) r) t
+            where t.n > 0
         union all
-        select 's', c.space_id, c.app_id, array_agg(distinct c.table_name)
-            from sync_changes c
-            where c.space_at > low and c.space_at <= high
-            group by c.space_id, c.app_id
+        select 's', f.owner, f.app, t.tables
+            from others f cross join lateral (
+                select count(*) as n,
+                       case when count(*) < most then array_agg(distinct r.name) end as tables
+                from (select c.table_name as name from sync_changes c
+                      where c.space_id = f.owner and c.app_id = f.app
+                        and c.space_at > low and c.space_at <= high
+                      order by c.space_at limit most) r) t
+            where t.n > 0
         union all
-        select 'm', u.user_id, null, null from sync_users u
+        select distinct 'm', u.user_id, null, null::text[] from sync_users u
             -- However late: only the last move is kept, and an earlier one may lie in between.
             where u.moved_at > low and u.user_id in (select unnest(users));
 end

@@ -31,6 +31,9 @@ pub struct FeedId {
     pub app: AppId,
 }
 
+/// A feed that is followed; without an app, all of its owner's.
+pub type Followed = (Owner, Option<AppId>);
+
 /// What a ring says has moved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Move {

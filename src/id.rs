@@ -141,12 +141,6 @@ impl Stamp {
         self.0
     }
 
-    /// A stamp between this one and `later`, and after this one.
-    #[must_use]
-    pub fn halfway(self, later: Self) -> Self {
-        Self(self.0 + ((later.0 - self.0) / 2).max(1))
-    }
-
     /// How long ago it was given, by this machine's clock; zero where that is behind.
     #[must_use]
     pub fn age(self) -> Duration {

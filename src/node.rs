@@ -23,7 +23,7 @@ pub use settings::{Leaving, Settings};
 
 use crate::auth::Authenticator;
 use crate::directory::billing::Billing;
-use crate::directory::members::{self, Members};
+use crate::directory::members::{self, Members, Requests};
 use crate::directory::services::{AuthService, ServiceKey};
 use crate::feed::Feeds;
 use crate::http::{Api, Drain, Presence, STRANGERS, Server, router};
@@ -40,6 +40,9 @@ const DOORBELLS: usize = 4096;
 
 /// How often is looked for publishing that a node has left undone.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How long the tasks of a node may take to end.
+const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +110,7 @@ impl Node {
     /// [`NodeError`], a sentence that says what to do.
     pub async fn start(settings: Settings) -> Result<Self, NodeError> {
         Store::prepare(&settings.listener.url).await?;
+        Store::vet(&settings.database.url, &settings.listener.url).await?;
         let store = Store::new(&settings.database)?;
         let start = store.horizon().await?;
         let feeds = Arc::new(Feeds::new(start, settings.tail_bytes));
@@ -121,20 +125,12 @@ impl Node {
             spread: settings.leaving.spread,
             sockets: connections.clone(),
         };
-        let http = outgoing()?;
-        let auth = Authenticator::new(settings.auth.clone(), http.clone());
-        let members = Members::new(
-            store.clone(),
-            with_key(settings.auth_url, settings.service_key.as_ref())?
-                .map(|(url, key)| AuthService::new(url, key, http.clone())),
-            settings.membership_life,
-        );
-        let credits = with_key(settings.credits_url, settings.service_key.as_ref())?;
+        let Services { auth, members, requests, billing } = Services::new(&settings, &store)?;
         let metrics = telemetry::metrics_handle()?;
         let api = Arc::new(Api {
             auth: auth.clone(),
-            billing: Billing::new(credits, settings.exempt, http),
-            members,
+            billing,
+            members: members.clone(),
             writer,
             store: store.clone(),
             progress: progress.clone(),
@@ -147,6 +143,7 @@ impl Node {
             strangers: Arc::new(Semaphore::new(STRANGERS)),
             bodies: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             answers: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
+            events: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             limits: settings.limits,
         });
         let server =
@@ -165,6 +162,7 @@ impl Node {
         parts.spawn("listener", listener.run(stop()));
         let keys_stop = stop();
         parts.spawn("keys", async move { auth.run(keys_stop).await });
+        parts.spawn("members", members.run(requests, stop()));
         parts.spawn("sweep", members::sweep(store.clone(), SWEEP, stop()));
         parts.spawn("upkeep", telemetry::run_upkeep(metrics, stop()));
         for lane in lanes.run(stop()) {
@@ -201,22 +199,57 @@ impl Node {
             self.connections.close();
             self.connections.wait().await;
         };
-        if timeout(leaving.deadline, orderly).await.is_err() {
+        // Half of what is left when all streams should have ended is for the tasks behind.
+        let left = leaving.deadline.saturating_sub(leaving.delay + leaving.spread);
+        let reserve = STOP_TIME.min(left / 2);
+        if timeout(leaving.deadline.saturating_sub(reserve), orderly).await.is_err() {
             tracing::warn!("the deadline came before all connections had ended");
         }
-        self.stop().await;
+        self.stop_within(reserve).await;
     }
 
     /// Stops at once: connections break.
     pub async fn stop(self) {
+        self.stop_within(STOP_TIME).await;
+    }
+
+    async fn stop_within(self, time: Duration) {
         self.connections_stop.cancel();
         self.drain.unready.cancel();
         self.parts.stop.cancel();
         self.parts.tasks.close();
-        if timeout(Duration::from_secs(5), self.parts.tasks.wait()).await.is_err() {
+        let orderly = async {
+            self.parts.tasks.wait().await;
+            self.store.close().await;
+        };
+        if timeout(time, orderly).await.is_err() {
             tracing::warn!("some tasks did not end");
         }
-        timeout(Duration::from_secs(2), self.store.close()).await.ok();
+    }
+}
+
+/// Who asks the services.
+struct Services {
+    auth: Authenticator,
+    members: Members,
+    requests: Requests,
+    billing: Billing,
+}
+
+impl Services {
+    fn new(settings: &Settings, store: &Store) -> Result<Self, NodeError> {
+        let http = outgoing()?;
+        let (key, life) = (settings.service_key.as_ref(), settings.membership_life);
+        let directory = with_key(settings.auth_url.clone(), key)?
+            .map(|(url, key)| AuthService::new(url, key, http.clone()));
+        let (members, requests) = Members::new(store.clone(), directory, life);
+        let credits = with_key(settings.credits_url.clone(), key)?;
+        Ok(Self {
+            auth: Authenticator::new(settings.auth.clone(), http.clone()),
+            members,
+            requests,
+            billing: Billing::new(credits, settings.exempt.clone(), life, http),
+        })
     }
 }
 

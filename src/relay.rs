@@ -29,7 +29,8 @@ use crate::watermark::{PATIENCE, Step, Watermark};
 use compare::{Comparison, Named};
 use step::{Stepped, read_step};
 
-/// A horizon that stands still this long is held by somebody who is named and ended.
+/// A horizon that stands still this long is held by somebody who is named and ended; later where
+/// statements may take longer.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// The most moves that wait for a step.
@@ -172,9 +173,10 @@ impl Relay {
     fn ask(&self) -> BoxFuture<'static, Answer> {
         let (store, at) = (self.store.clone(), self.watermark.at());
         let still = self.still_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let stuck = STUCK.max(self.store.patience());
         async move {
             let horizon = store.horizon().await?;
-            let holder = if still > STUCK && horizon <= at { store.holder().await? } else { None };
+            let holder = if still > stuck && horizon <= at { store.holder().await? } else { None };
             // Whoever began after the watermark's next stamp is not what holds it.
             let holder = holder.filter(|(lower, _)| lower.micros() <= at.micros() + 1);
             metrics::horizon_stuck(still);
@@ -190,7 +192,9 @@ impl Relay {
         let now = Instant::now();
         match answer {
             Ok((horizon, holder)) => {
-                self.deaf = false;
+                if std::mem::take(&mut self.deaf) {
+                    metrics::catch_up();
+                }
                 let step = self.watermark.horizon(horizon, now.into_std());
                 if step.is_some() {
                     metrics::gap_closed();

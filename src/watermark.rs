@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::doorbell::{Move, Ring};
 use crate::id::Stamp;
+use crate::metrics;
 
 /// A gap that stays this long is closed by asking for the horizon.
 pub const PATIENCE: Duration = Duration::from_millis(50);
@@ -19,6 +20,9 @@ pub const PATIENCE: Duration = Duration::from_millis(50);
 /// The most early rings that wait for a predecessor; past it they are forgotten, and the horizon
 /// makes up for them.
 const MAX_EARLY: usize = 4096;
+
+/// The most moves of rings that wait, for a predecessor or for their last part.
+const MAX_MOVES: usize = 100_000;
 
 /// A step of the watermark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +45,27 @@ pub struct Watermark {
     stuck_since: Option<Instant>,
     /// Rings that wait for their predecessor, by `prev`.
     early: BTreeMap<Stamp, Ring>,
+    /// How many moves those hold.
+    early_moves: usize,
     /// Moves of a ring whose last part has not come yet.
     parts: Vec<Move>,
+    /// That ring has more than can be remembered: it is as good as lost.
+    too_long: bool,
 }
 
 impl Watermark {
     /// A watermark at a stamp that the horizon has passed.
     #[must_use]
     pub fn new(at: Stamp) -> Self {
-        Self { at, ahead: at, stuck_since: None, early: BTreeMap::new(), parts: Vec::new() }
+        Self {
+            at,
+            ahead: at,
+            stuck_since: None,
+            early: BTreeMap::new(),
+            early_moves: 0,
+            parts: Vec::new(),
+            too_long: false,
+        }
     }
 
     /// Everything up to here is committed.
@@ -73,11 +89,20 @@ impl Watermark {
     /// Takes a ring, or a part of one.
     pub fn ring(&mut self, mut ring: Ring, now: Instant) -> Option<Step> {
         self.parts.append(&mut ring.moves);
+        if self.parts.len() > MAX_MOVES {
+            metrics::overflow("ring_parts");
+            self.parts.clear();
+            self.too_long = true;
+        }
         if ring.more {
             return None;
         }
         ring.moves = std::mem::take(&mut self.parts);
         self.ahead = self.ahead.max(ring.last);
+        if std::mem::take(&mut self.too_long) {
+            self.mark(now);
+            return None;
+        }
         if ring.prev > self.at {
             self.wait(ring);
             self.mark(now);
@@ -112,6 +137,7 @@ impl Watermark {
         }
         self.at = horizon;
         self.early.retain(|_, ring| ring.last > horizon);
+        self.early_moves = self.early.values().map(|ring| ring.moves.len()).sum();
         let mut moves = Vec::new();
         self.follow_chain(&mut moves);
         self.stuck_since = None;
@@ -122,12 +148,16 @@ impl Watermark {
     /// The listener was lost: the parts of a ring that was under way will not be completed.
     pub fn lost(&mut self) {
         self.parts.clear();
+        self.too_long = false;
     }
 
     fn wait(&mut self, ring: Ring) {
-        if self.early.len() >= MAX_EARLY {
+        if self.early.len() >= MAX_EARLY || self.early_moves + ring.moves.len() > MAX_MOVES {
+            metrics::overflow("early_rings");
             self.early.clear();
+            self.early_moves = 0;
         }
+        self.early_moves += ring.moves.len();
         let held = self.early.entry(ring.prev).or_insert_with(|| Ring {
             last: ring.last,
             moves: Vec::new(),
@@ -143,6 +173,7 @@ impl Watermark {
                 return;
             }
             let ring = entry.remove();
+            self.early_moves -= ring.moves.len();
             self.at = self.at.max(ring.last);
             moves.extend(ring.moves);
         }

@@ -21,8 +21,8 @@ pub use follow::{Caught, Following, Taken};
 pub use tail::Entry;
 pub use watch::{Watched, Watching};
 
-use crate::doorbell::{FeedId, Move, Owner};
-use crate::id::{SpaceId, Stamp, UserId};
+use crate::doorbell::{FeedId, Followed, Move, Owner};
+use crate::id::{Stamp, UserId};
 use crate::metrics;
 use follow::Follower;
 use tail::Tail;
@@ -142,23 +142,14 @@ impl Feeds {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The users and spaces that somebody here follows or watches.
+    /// Whose feeds somebody here follows or watches, in which app.
     #[must_use]
-    pub fn owners(&self) -> (Vec<UserId>, Vec<SpaceId>) {
-        let (mut users, mut spaces) = self.watchers.owners();
-        {
-            let registry = self.registry();
-            users.extend(registry.readers.keys().cloned());
-            spaces.extend(registry.feeds.keys().filter_map(|id| match &id.owner {
-                Owner::Space(space) => Some(space.clone()),
-                Owner::User(_) => None,
-            }));
-        }
-        users.sort();
-        users.dedup();
-        spaces.sort();
-        spaces.dedup();
-        (users, spaces)
+    pub fn followed(&self) -> Vec<Followed> {
+        let mut followed = self.watchers.watched();
+        let registry = self.registry();
+        followed.extend(registry.feeds.keys().map(|id| (id.owner.clone(), Some(id.app.clone()))));
+        drop(registry);
+        followed.into_iter().collect()
     }
 
     /// Whether somebody watches this owner's feeds and would be told the tables by name.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::grant::Reader;
-use crate::id::{AppId, TableName};
+use crate::id::{AppId, SpaceId, TableName};
 use crate::protocol::{Cursor, Tables};
 
 const START: Stamp = Stamp::from_micros(1_000);

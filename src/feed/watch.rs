@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::Feeds;
-use crate::doorbell::{Move, Owner};
+use crate::doorbell::{Followed, Move, Owner};
 use crate::id::{AppId, SpaceId, TableName, UserId};
+use crate::metrics;
 
 /// The most apps, and tables an app, that a watcher remembers between two looks.
 const MAX_NAMES: usize = 1024;
@@ -40,6 +41,8 @@ impl Watcher {
         }
         let mut seen = self.seen();
         if seen.apps.len() >= MAX_NAMES && !seen.apps.contains_key(app) {
+            // Its client polls in any case; that an app is not told costs it time, not changes.
+            metrics::overflow("watched_apps");
             return;
         }
         let known = seen.apps.entry(app.clone()).or_insert_with(|| Some(BTreeSet::new()));
@@ -68,15 +71,13 @@ impl Watchers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn owners(&self) -> (Vec<UserId>, Vec<SpaceId>) {
-        let (mut users, mut spaces) = (Vec::new(), Vec::new());
-        for owner in self.lock().keys() {
-            match owner {
-                Owner::User(user) => users.push(user.clone()),
-                Owner::Space(space) => spaces.push(space.clone()),
-            }
-        }
-        (users, spaces)
+    /// Whose feeds are watched, in which app.
+    pub(super) fn watched(&self) -> BTreeSet<Followed> {
+        let watchers = self.lock();
+        let watched = watchers.iter().flat_map(|(owner, watching)| {
+            watching.iter().map(|watcher| (owner.clone(), watcher.app.clone()))
+        });
+        watched.collect()
     }
 
     pub(super) fn watch(&self, owner: &Owner) -> bool {
@@ -136,7 +137,9 @@ impl Watching {
     }
 
     /// Watches the feeds of these spaces too, and of no others.
-    pub fn set_spaces(&mut self, spaces: &[SpaceId]) {
+    ///
+    /// Gives those that were not watched before, in the app that is watched.
+    pub fn set_spaces(&mut self, spaces: &[SpaceId]) -> Vec<Followed> {
         let wanted = spaces.iter().cloned().map(Owner::Space);
         let wanted: BTreeSet<Owner> = self.owners.iter().take(1).cloned().chain(wanted).collect();
         for gone in self.owners.iter().filter(|owner| !wanted.contains(*owner)) {
@@ -144,11 +147,22 @@ impl Watching {
         }
         let user = self.owners.first().cloned();
         let kept: BTreeSet<Owner> = self.owners.drain(..).filter(|o| wanted.contains(o)).collect();
-        for new in wanted.difference(&kept) {
-            self.feeds.watchers.add(new.clone(), &self.watcher);
+        let new: Vec<Owner> = wanted.difference(&kept).cloned().collect();
+        for owner in &new {
+            self.feeds.watchers.add(owner.clone(), &self.watcher);
         }
         self.owners.extend(user.clone());
         self.owners.extend(wanted.into_iter().filter(|owner| Some(owner) != user.as_ref()));
+        new.into_iter().map(|owner| (owner, self.watcher.app.clone())).collect()
+    }
+
+    /// Has this watcher alone hear of moves.
+    pub fn tell(&self, moves: &[Move]) {
+        for m in moves {
+            if let Move::Feed(id, tables) = m {
+                self.watcher.note(&id.app, tables.as_deref());
+            }
+        }
     }
 
     /// Waits until something moved, and takes it.

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::step::FEEDS_AT_ONCE;
 use crate::doorbell::Move;
 use crate::feed::Feeds;
 use crate::id::Stamp;
+use crate::metrics;
 use crate::store::Store;
 
 /// The most moves that are remembered in a window; a busier window is not compared.
@@ -40,7 +42,11 @@ impl Named {
     /// A window in which a stretch was asked instead of rung is not compared: it was asked for those
     /// who followed then.
     pub(super) fn note(&mut self, moves: &[Move], asked: bool) {
-        if asked || self.keys.len() + moves.len() > MAX_NAMED {
+        let full = self.keys.len() + moves.len() > MAX_NAMED;
+        if full && !self.overflowed {
+            metrics::overflow("compared_moves");
+        }
+        if asked || full {
             self.overflowed = true;
             self.keys.clear();
         }
@@ -75,15 +81,17 @@ impl Window {
         store: Store,
         feeds: &Feeds,
     ) -> impl Future<Output = Comparison> + Send + use<> {
-        let (users, spaces) = feeds.owners();
+        let followed = feeds.followed();
         async move {
-            let moved = match store.moved(&users, &spaces, self.from, self.to).await {
-                Ok(moved) => moved,
-                Err(error) => {
-                    tracing::warn!(%error, "rings could not be compared with the log");
-                    Vec::new()
+            let mut moved = Vec::new();
+            for some in followed.chunks(FEEDS_AT_ONCE) {
+                match store.moved(some, (self.from, self.to)).await {
+                    Ok(moves) => moved.extend(moves),
+                    Err(error) => {
+                        tracing::warn!(%error, "rings could not be compared with the log");
+                    }
                 }
-            };
+            }
             // Of memberships only the last move is kept, which may lie past the window.
             let feeds = moved.into_iter().filter(|m| matches!(m, Move::Feed(..)));
             let missed = feeds.filter(|m| !self.keys.contains(&key(m))).collect();

@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::doorbell::{FeedId, Move, Owner};
+use crate::doorbell::{FeedId, Followed, Move, Owner};
 use crate::feed::{Brought, Entry, Feeds, Underway};
 use crate::id::{AppId, ClientId, SpaceId, Stamp, TableName, UserId};
 use crate::metrics;
 use crate::store::{FeedRow, FeedsRead, Store};
+
+/// How many feeds one statement is asked about.
+pub(super) const FEEDS_AT_ONCE: usize = 1000;
 
 /// The most changes that a step reads into memory; past it, streams read the database.
 const MAX_ROWS: usize = 10_000;
@@ -60,7 +63,10 @@ pub(super) async fn read_step(
             metrics::relay_step(1, rows.len(), begun.elapsed());
             Some(sort_into_feeds(rows, underway.stretch(), &ids))
         }
-        Ok(FeedsRead::TooMuch) => None,
+        Ok(FeedsRead::TooMuch) => {
+            metrics::overflow("relay_rows");
+            None
+        }
         Err(error) => {
             tracing::warn!(%error, "a step could not be read; streams go to the database");
             None
@@ -76,18 +82,18 @@ async fn name_tables(store: &Store, feeds: &Feeds, to: Stamp, moves: &mut [Move]
         Move::Feed(id, None) => feeds.is_watched(&id.owner),
         _ => false,
     };
-    let (mut users, mut spaces) = (Vec::new(), Vec::new());
-    for m in moves.iter().filter(|m| needs(m)) {
-        match m {
-            Move::Feed(FeedId { owner: Owner::User(user), .. }, _) => users.push(user.clone()),
-            Move::Feed(FeedId { owner: Owner::Space(space), .. }, _) => spaces.push(space.clone()),
-            Move::Members(_) => {}
-        }
-    }
-    if users.is_empty() && spaces.is_empty() {
+    let unnamed: Vec<Followed> = moves
+        .iter()
+        .filter(|m| needs(m))
+        .filter_map(|m| match m {
+            Move::Feed(FeedId { owner, app }, _) => Some((owner.clone(), Some(app.clone()))),
+            Move::Members(_) => None,
+        })
+        .collect();
+    if unnamed.is_empty() {
         return;
     }
-    let named = match store.moved(&users, &spaces, feeds.published(), to).await {
+    let named = match store.moved(&unnamed, (feeds.published(), to)).await {
         Ok(named) => named,
         Err(error) => return tracing::warn!(%error, "tables could not be named"),
     };
@@ -100,26 +106,18 @@ async fn name_tables(store: &Store, feeds: &Feeds, to: Stamp, moves: &mut [Move]
     }
 }
 
-/// Asks what moved, until there is an answer: unnamed moves would be lost to the streams.
+/// Asks what moved of all that is followed here, until there is an answer: unnamed moves would be
+/// lost to the streams.
 async fn name_moves(store: &Store, feeds: &Feeds, from: Stamp, to: Stamp) -> Vec<Move> {
-    metrics::catch_up();
     let mut found = Vec::new();
-    let (mut low, mut high) = (from, to);
-    while low < to {
-        let (users, spaces) = feeds.owners();
-        if users.is_empty() && spaces.is_empty() {
-            break;
-        }
-        match store.moved(&users, &spaces, low, high).await {
-            Ok(moves) => {
-                found.extend(moves);
-                (low, high) = (high, to);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "what moved could not be asked");
-                // Maybe too long a stretch for the time that a statement has: half of it first.
-                high = low.halfway(high);
-                tokio::time::sleep(super::PAUSE).await;
+    for some in feeds.followed().chunks(FEEDS_AT_ONCE) {
+        loop {
+            match store.moved(some, (from, to)).await {
+                Ok(moves) => break found.extend(moves),
+                Err(error) => {
+                    tracing::warn!(%error, "what moved could not be asked");
+                    tokio::time::sleep(super::PAUSE).await;
+                }
             }
         }
     }

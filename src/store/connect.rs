@@ -1,6 +1,7 @@
 //! How the node connects.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgConnection;
@@ -76,6 +77,7 @@ impl Store {
             .after_connect(|connection, _| Box::pin(identify(connection)))
             .connect_lazy_with(options);
         // The server's own limit comes first, so that its answer is heard.
-        Ok(Self { pool, patience: settings.statement + Duration::from_secs(1) })
+        let patience = settings.statement + Duration::from_secs(1);
+        Ok(Self { pool, patience, asked_horizon: Arc::default() })
     }
 }

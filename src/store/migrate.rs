@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
 use super::{Store, StoreError, connect_options};
@@ -40,6 +40,9 @@ pub enum StartError {
          space_at); it was left untouched: give the node a database or schema of its own"
     )]
     OldTable,
+    /// Requests would go to one database, and notifications come from another.
+    #[error("DATABASE_URL and LISTEN_DATABASE_URL lead to different databases")]
+    TwoDatabases,
     /// A Postgres that lacks what we need.
     #[error("Postgres {version} is too old: 14 or later is needed")]
     TooOld {
@@ -67,10 +70,22 @@ impl Store {
     /// # Errors
     /// [`StartError`], each a sentence that says what to do.
     pub async fn prepare(url: &str) -> Result<(), StartError> {
-        let mut connection = connect_options(url, PATIENCE)?.connect().await?;
-        let result = prepare(&mut connection).await;
-        connection.close().await.ok();
-        result
+        on(url, async |connection| prepare(connection).await).await
+    }
+
+    /// Looks whether `url`, for requests, leads as an ordinary role to the database that `prepared`
+    /// leads to.
+    ///
+    /// # Errors
+    /// [`StartError`], each a sentence that says what to do.
+    pub async fn vet(url: &str, prepared: &str) -> Result<(), StartError> {
+        if url == prepared {
+            return Ok(());
+        }
+        on(url, async |connection| vet(connection).await).await?;
+        let here = on(url, async |connection| which_database(connection).await).await?;
+        let there = on(prepared, async |connection| which_database(connection).await).await?;
+        if here == there { Ok(()) } else { Err(StartError::TwoDatabases) }
     }
 
     /// Whether the schema is as new as this node's migrations.
@@ -78,19 +93,35 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn is_current(&self) -> Result<bool, StoreError> {
-        let mut connection = self.acquire().await?;
-        let applied = connection.list_applied_migrations("_sqlx_migrations").await;
-        let applied = applied.map_err(|error| match error {
-            MigrateError::Execute(error) => StoreError::from(error),
-            other => sqlx::Error::Protocol(other.to_string()).into(),
-        })?;
-        Ok(MIGRATIONS
-            .iter()
-            .all(|ours| applied.iter().any(|theirs| theirs.version == ours.version)))
+        let query = sqlx::query("select version from _sqlx_migrations where success");
+        let applied: Vec<i64> =
+            self.rows(query).await?.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        Ok(MIGRATIONS.iter().all(|ours| applied.contains(&ours.version)))
     }
 }
 
-async fn prepare(connection: &mut PgConnection) -> Result<(), StartError> {
+/// Does something on a connection of its own.
+async fn on<T>(
+    url: &str,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StartError>,
+) -> Result<T, StartError> {
+    let mut connection = connect_options(url, PATIENCE)?.connect().await?;
+    let result = work(&mut connection).await;
+    connection.close().await.ok();
+    result
+}
+
+/// The cluster, and the database in it.
+async fn which_database(connection: &mut PgConnection) -> Result<(i64, String), StartError> {
+    let row =
+        sqlx::query("select system_identifier, current_database()::text from pg_control_system()")
+            .fetch_one(connection)
+            .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Whether this role may serve on this Postgres.
+async fn vet(connection: &mut PgConnection) -> Result<(), StartError> {
     let role = sqlx::query(
         "select rolname::text, rolsuper or rolbypassrls, \
                 current_setting('server_version_num')::integer, \
@@ -105,6 +136,11 @@ async fn prepare(connection: &mut PgConnection) -> Result<(), StartError> {
     if role.try_get(1)? {
         return Err(StartError::BypassesRowSecurity { role: role.try_get(0)? });
     }
+    Ok(())
+}
+
+async fn prepare(connection: &mut PgConnection) -> Result<(), StartError> {
+    vet(connection).await?;
     let old: bool = sqlx::query_scalar(
         "select to_regclass('sync_changes') is not null and not exists ( \
              select from pg_attribute where attrelid = to_regclass('sync_changes') \

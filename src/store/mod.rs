@@ -18,14 +18,17 @@ pub use members::{Answered, Ask};
 pub use migrate::StartError;
 pub use read::{ChangeRow, FeedRow, FeedsRead, Page, PageRead, PageRequest};
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgPool, Postgres};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::id::Stamp;
 use crate::metrics;
 
 /// Why the database did not do what it was asked.
@@ -75,6 +78,8 @@ pub struct Store {
     pool: PgPool,
     /// A statement that has no answer after this is given up, and its connection with it.
     patience: Duration,
+    /// The horizon as it was asked for last, and when.
+    asked_horizon: Arc<Mutex<Option<(Instant, Stamp)>>>,
 }
 
 impl Store {
@@ -82,6 +87,12 @@ impl Store {
     #[must_use]
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// How long a statement may take.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Closes all connections, waiting for those in use.

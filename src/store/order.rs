@@ -1,12 +1,12 @@
 //! The clock, the horizon, the heartbeat, and what moved.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Row;
 use sqlx::postgres::types::PgInterval;
 
 use super::{Store, StoreError};
-use crate::doorbell::{FeedId, Move, Owner};
+use crate::doorbell::{FeedId, Followed, Move, Owner};
 use crate::id::{AppId, SpaceId, Stamp, TableName, UserId};
 
 impl Store {
@@ -16,6 +16,24 @@ impl Store {
     /// [`StoreError`], also from a standby, which can't know it.
     pub async fn horizon(&self) -> Result<Stamp, StoreError> {
         Ok(self.row(sqlx::query("select sync_horizon()")).await?.try_get(0)?)
+    }
+
+    /// The same, for many who ask at once: an answer serves all who came before its question.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn shared_horizon(&self) -> Result<Stamp, StoreError> {
+        let came = Instant::now();
+        let mut last = self.asked_horizon.lock().await;
+        if let Some((asked, horizon)) = *last
+            && asked >= came
+        {
+            return Ok(horizon);
+        }
+        let asked = Instant::now();
+        let horizon = self.horizon().await?;
+        *last = Some((asked, horizon));
+        Ok(horizon)
     }
 
     /// Which stretch is in flight the longest: the stamp from which it holds the horizon, and the
@@ -60,24 +78,39 @@ impl Store {
         Ok(self.row(sqlx::query("select sync_beat()")).await?.try_get(0)?)
     }
 
-    /// What moved in `(low, high]`, of these users and spaces: closes a gap in the chain.
+    /// What moved in `(low, high]`, of the feeds of these owners, in one app or in all, and of
+    /// these users' memberships: closes a gap in the chain.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn moved(
         &self,
-        users: &[UserId],
-        spaces: &[SpaceId],
-        low: Stamp,
-        high: Stamp,
+        followed: &[Followed],
+        (low, high): (Stamp, Stamp),
     ) -> Result<Vec<Move>, StoreError> {
-        let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
-        let spaces: Vec<&str> = spaces.iter().map(SpaceId::as_str).collect();
-        let query = sqlx::query("select kind, owner, app, tables from sync_moved($1, $2, $3, $4)")
-            .bind(users)
-            .bind(spaces)
-            .bind(low)
-            .bind(high);
+        let (mut users, mut user_apps) = (Vec::new(), Vec::new());
+        let (mut spaces, mut space_apps) = (Vec::new(), Vec::new());
+        for (owner, app) in followed {
+            let app = app.as_ref().map(AppId::as_str);
+            match owner {
+                Owner::User(user) => {
+                    users.push(user.as_str());
+                    user_apps.push(app);
+                }
+                Owner::Space(space) => {
+                    spaces.push(space.as_str());
+                    space_apps.push(app);
+                }
+            }
+        }
+        let query =
+            sqlx::query("select kind, owner, app, tables from sync_moved($1, $2, $3, $4, $5, $6)")
+                .bind(users)
+                .bind(user_apps)
+                .bind(spaces)
+                .bind(space_apps)
+                .bind(low)
+                .bind(high);
         let rows = self.rows(query).await?;
         rows.iter().filter_map(|row| read_move(row).transpose()).collect()
     }
@@ -91,9 +124,10 @@ fn read_move(row: &sqlx::postgres::PgRow) -> Result<Option<Move>, StoreError> {
         _ => SpaceId::new(owner).ok().map(Owner::Space),
     };
     let app = AppId::new(row.try_get(2)?).ok();
-    let tables: Vec<String> = row.try_get(3)?;
-    let tables = tables.iter().filter_map(|t| TableName::new(t).ok()).collect();
-    Ok(owner.zip(app).map(|(owner, app)| Move::Feed(FeedId { owner, app }, Some(tables))))
+    let tables: Option<Vec<String>> = row.try_get(3)?;
+    let tables =
+        tables.map(|tables| tables.iter().filter_map(|t| TableName::new(t).ok()).collect());
+    Ok(owner.zip(app).map(|(owner, app)| Move::Feed(FeedId { owner, app }, tables)))
 }
 
 pub(super) fn interval(duration: Duration) -> PgInterval {

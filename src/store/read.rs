@@ -47,8 +47,10 @@ pub struct Page {
     pub more: bool,
     /// The last joining of a space after the cursor.
     pub pending: Option<Stamp>,
-    /// The reader's verified spaces; `None` while unverified.
+    /// The reader's verified spaces that were read; `None` while unverified.
     pub spaces: Option<Vec<SpaceId>>,
+    /// Whether those are all: none was joined after the bound.
+    pub whole: bool,
 }
 
 /// A stored change, at its place in the reader's order.
@@ -141,7 +143,8 @@ impl Store {
         let history = request.cursor.history_for(request.tables);
         let query = sqlx::query(
             "select stamp, id, table_name, record_id, op, data, field_timestamps, \
-             schema_version, space_id, actor, origin, clock, more, pending, spaces \
+             schema_version, space_id, actor, origin, clock, more, pending, whole, \
+             spaces \
              from sync_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(reader.user().as_str())
@@ -168,6 +171,7 @@ impl Store {
         Ok(PageRead::Page(Page {
             more: last.try_get("more")?,
             pending: last.try_get("pending")?,
+            whole: last.try_get::<Option<bool>, _>("whole")?.unwrap_or(false),
             spaces: spaces.map(|ids| ids.iter().filter_map(|id| SpaceId::new(id).ok()).collect()),
             rows: rows
                 .iter()

@@ -45,6 +45,35 @@ fn a_lost_ring_is_bridged_by_the_horizon_alone() {
 }
 
 #[test]
+fn a_ring_too_long_to_remember_is_as_good_as_lost() {
+    let now = Instant::now();
+    let mut mark = Watermark::new(at(0));
+    for part in 0..=MAX_MOVES {
+        let more = part < MAX_MOVES;
+        assert_eq!(mark.ring(Ring { more, ..ring(0, 10) }, now), None);
+        assert!(mark.parts.len() <= MAX_MOVES);
+    }
+    assert_eq!((mark.at(), mark.stuck_since()), (at(0), Some(now)));
+    let step = mark.horizon(at(10), now).unwrap();
+    assert_eq!((step.to, step.unnamed), (at(10), Some((at(0), at(10)))));
+    assert_eq!(mark.ring(ring(10, 20), now).unwrap().moves, [moved(20)]);
+}
+
+#[test]
+fn early_rings_are_bounded_by_their_moves() {
+    let now = Instant::now();
+    let mut mark = Watermark::new(at(0));
+    let long = |prev| Ring { moves: vec![moved(1); MAX_MOVES / 2], ..ring(prev, prev + 1) };
+    for n in 1..=5 {
+        assert_eq!(mark.ring(long(n * 10), now), None);
+        let held: usize = mark.early.values().map(|ring| ring.moves.len()).sum();
+        assert!(held == mark.early_moves && held <= MAX_MOVES, "{held} moves are held");
+    }
+    let step = mark.horizon(at(100), now).unwrap();
+    assert_eq!((step.unnamed, mark.early_moves), (Some((at(0), at(100))), 0));
+}
+
+#[test]
 fn the_chain_moves_with_the_last_part() {
     let now = Instant::now();
     let mut mark = Watermark::new(at(0));
