@@ -138,7 +138,9 @@ impl Listener {
         self.hearing.note();
         match Doorbell::parse(payload) {
             Ok(doorbell) => {
-                metrics::doorbell_heard();
+                if matches!(doorbell, Doorbell::Ring(_)) {
+                    metrics::doorbell_heard();
+                }
                 self.heard.send(Heard::Doorbell(doorbell)).await.ok();
             }
             Err(error) => tracing::warn!(%error, "a stranger rang"),

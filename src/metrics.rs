@@ -43,7 +43,9 @@ pub fn connection_closed() {
 }
 
 /// Something was refused, or had to wait, because a `limit` was reached: connections, streams,
-/// strangers, `inflight_bytes`, `answer_bytes`, `writer_queue`.
+/// strangers, `inflight_bytes`, `answer_bytes`, `writer_queue`; or was forgotten and had to be
+/// asked from the database again: moves, `early_rings`, `ring_parts`, `relay_rows`,
+/// `compared_moves`, `watched_apps`.
 pub fn overflow(limit: &'static str) {
     counter!("mana_sync_overflows_total", "limit" => limit).increment(1);
 }
@@ -124,7 +126,7 @@ pub fn culprit_isolated() {
     counter!("mana_sync_culprits_isolated_total").increment(1);
 }
 
-/// This node rang for a run of stamps.
+/// This node stored a batch, and rang for its run of stamps.
 pub fn ring_sent() {
     counter!("mana_sync_rings_total").increment(1);
 }
@@ -203,7 +205,7 @@ pub fn tail_miss() {
     counter!("mana_sync_tail_misses_total").increment(1);
 }
 
-/// All that was missed while the listener was lost has been read.
+/// The listener had been away; the horizon has made up for what it did not hear.
 pub fn catch_up() {
     counter!("mana_sync_catch_ups_total").increment(1);
 }

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -59,12 +59,18 @@ pub struct Stored {
     pub unpublished: Vec<usize>,
 }
 
+/// A push's share of the memory that all bodies may take.
+pub type Room = Arc<OwnedSemaphorePermit>;
+
 #[derive(Debug)]
 struct Push {
     writer: grant::Writer,
     changes: Arc<[NewChange]>,
     events: Vec<Uuid>,
     bytes: usize,
+    /// Its share of what all bodies may take, whether somebody still waits for it or not.
+    #[expect(dead_code, reason = "held for its end")]
+    room: Room,
     answer: oneshot::Sender<Result<Stored, PushError>>,
 }
 
@@ -132,6 +138,7 @@ impl Writer {
         &self,
         writer: &grant::Writer,
         changes: Arc<[NewChange]>,
+        room: &Room,
     ) -> Result<Stored, PushError> {
         let begun = Instant::now();
         let (answer, answered) = oneshot::channel();
@@ -139,7 +146,8 @@ impl Writer {
         let events = changes.iter().map(|c| c.event.unwrap_or_else(Uuid::now_v7)).collect();
         let is_large = changes.len() > LARGE_CHANGES || bytes > LARGE_BYTES;
         let queue = if is_large { &self.large } else { &self.small };
-        let push = Push { writer: writer.clone(), changes, events, bytes, answer };
+        let (writer, room) = (writer.clone(), Arc::clone(room));
+        let push = Push { writer, changes, events, bytes, room, answer };
         queue.try_send(push).map_err(|_| {
             metrics::overflow("writer_queue");
             PushError::QueueFull

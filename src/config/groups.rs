@@ -177,8 +177,8 @@ pub struct Limits {
     #[arg(long = "limit-streams", env = "LIMIT_STREAMS", value_name = "STREAMS",
         default_value = "18000", value_parser = limit("a number of streams", 1))]
     pub streams: usize,
-    /// Bytes of request bodies that may be in the node's hands, and as many of answers on their
-    /// way out; what exceeds them is answered 503.
+    /// Bytes of request bodies that may be in the node's hands, and as many of answers and of events
+    /// on their way out; what exceeds them is answered 503, and streams wait.
     #[arg(long = "limit-inflight-bytes", env = "LIMIT_INFLIGHT_BYTES", value_name = "BYTES",
         default_value = "268435456", value_parser = limit("a number of bytes", MIN_BODIES))]
     pub inflight_bytes: usize,

@@ -21,9 +21,6 @@ use crate::metrics;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an answer holds.
-const ANSWER_HOLDS: Duration = Duration::from_mins(5);
-
 /// How long a user counts as active without an answer, and how long nobody asks a service that
 /// was not reached: five seconds and the time-out, for it counts from the asking.
 const FAILURE_HOLDS: Duration = Duration::from_secs(7);
@@ -40,6 +37,8 @@ pub struct Billing {
 struct Gate {
     service: Service,
     answers: Cache<UserId, Answer>,
+    /// How long an answer holds.
+    life: Duration,
     /// Set when the service was not reached: until when nobody asks.
     down_until: ArcSwapOption<Instant>,
 }
@@ -52,17 +51,20 @@ struct Answer {
 
 impl Billing {
     /// Asks the service at this base, which may have a path, by this key; without one everybody
-    /// passes. Users of `exempt` apps always do. `http` must follow no redirects, or it would
+    /// passes. An answer holds for `life`. Users of `exempt` apps always do. `http` must follow no redirects, or it would
     /// carry the key elsewhere.
     #[must_use]
-    pub fn new(service: Option<(Url, ServiceKey)>, exempt: HashSet<AppId>, http: Client) -> Self {
+    pub fn new(
+        service: Option<(Url, ServiceKey)>,
+        exempt: HashSet<AppId>,
+        life: Duration,
+        http: Client,
+    ) -> Self {
         let gate = service.map(|(base, key)| {
             Arc::new(Gate {
                 service: Service::new(base, key, http, TIMEOUT),
-                answers: Cache::builder()
-                    .max_capacity(MAX_USERS)
-                    .time_to_live(ANSWER_HOLDS)
-                    .build(),
+                answers: Cache::builder().max_capacity(MAX_USERS).time_to_live(life).build(),
+                life,
                 down_until: ArcSwapOption::empty(),
             })
         });
@@ -107,7 +109,7 @@ impl Gate {
         match self.ask(user).await {
             Ok(active) => {
                 metrics::lookup("billing", "service");
-                Answer { active, until: now + ANSWER_HOLDS }
+                Answer { active, until: now + self.life }
             }
             Err(error) => {
                 metrics::lookup("billing", "none");

@@ -7,8 +7,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use moka::future::Cache;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::services::AuthService;
 use crate::id::UserId;
@@ -37,6 +40,12 @@ const QUIET: Duration = Duration::from_secs(1);
 /// slows down few requests.
 const HOLD: Duration = Duration::from_secs(5);
 
+/// The most users who wait to be looked up while nobody waits for them.
+const MAX_REQUESTS: usize = 20_000;
+
+/// How many of them are looked up at the same time.
+const LOOKUPS: usize = 32;
+
 /// Knows whether memberships are fresh. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Members {
@@ -47,7 +56,12 @@ pub struct Members {
     fresh: Cache<UserId, Instant>,
     /// The service could not be reached: until then nobody asks it through this node.
     quiet_until: Arc<Mutex<Option<Instant>>>,
+    requested: mpsc::Sender<UserId>,
 }
+
+/// Users whose memberships are to be made fresh while nobody waits.
+#[derive(Debug)]
+pub struct Requests(mpsc::Receiver<UserId>);
 
 /// No fresh answer could be had; what is known holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +81,11 @@ pub enum Freshness {
 impl Members {
     /// Answers are good for `life`. Without a service, spaces are off.
     #[must_use]
-    pub fn new(store: Store, service: Option<AuthService>, life: Duration) -> Self {
+    pub fn new(store: Store, service: Option<AuthService>, life: Duration) -> (Self, Requests) {
         let fresh = Cache::builder().max_capacity(MAX_USERS).time_to_live(life).build();
-        Self { store, service, life, fresh, quiet_until: Arc::default() }
+        let (requested, requests) = mpsc::channel(MAX_REQUESTS);
+        let members = Self { store, service, life, fresh, quiet_until: Arc::default(), requested };
+        (members, Requests(requests))
     }
 
     /// Whether there are spaces at all.
@@ -92,10 +108,31 @@ impl Members {
         looked.map_or(Freshness::Unknown, Freshness::Asked)
     }
 
-    /// Whether an answer is remembered as fresh.
-    #[must_use]
-    pub fn remembers(&self, user: &UserId) -> bool {
-        self.fresh.contains_key(user)
+    /// Until when the answer that is remembered is, or was, fresh; `None` where there was none.
+    pub async fn fresh_until(&self, user: &UserId) -> Option<Instant> {
+        self.fresh.get(user).await
+    }
+
+    /// Has memberships made fresh by [`Members::run`], so that nobody waits. Where too many are to
+    /// be looked up already, it is left to whoever asks next.
+    pub fn request(&self, user: &UserId) {
+        if self.requested.try_send(user.clone()).is_err() {
+            metrics::overflow("lookups");
+        }
+    }
+
+    /// Looks up what was requested, until told to stop.
+    pub async fn run(self, requests: Requests, stop: CancellationToken) {
+        let users = stream::unfold(requests.0, |mut requests| async {
+            Some((requests.recv().await?, requests))
+        });
+        let looked_up = users.for_each_concurrent(LOOKUPS, |user| {
+            let members = self.clone();
+            async move {
+                members.refresh(&user).await;
+            }
+        });
+        stop.run_until_cancelled(looked_up).await;
     }
 
     /// The database says that nothing is verified: what is remembered is out of date.
@@ -191,7 +228,7 @@ fn not_fresh(error: StoreError) -> NotFresh {
 }
 
 /// Publishes, now and then, what a node that died while publishing has left.
-pub async fn sweep(store: Store, every: Duration, stop: tokio_util::sync::CancellationToken) {
+pub async fn sweep(store: Store, every: Duration, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let users = store.publishing().await.unwrap_or_default();

@@ -36,6 +36,17 @@ pub(super) fn share(room: &Arc<Semaphore>, bytes: usize) -> Result<Share, NoRoom
     Ok(Some(share))
 }
 
+/// Makes a share fit for `bytes`.
+pub(super) fn resize(room: &Arc<Semaphore>, held: Share, bytes: usize) -> Result<Share, NoRoom> {
+    let held_bytes = held.as_ref().map_or(0, |held| held.num_permits() * 1024);
+    if bytes > held_bytes {
+        drop(held);
+        return share(room, bytes);
+    }
+    let wanted = if bytes <= CHUNK { 0 } else { bytes / 1024 };
+    Ok(held.and_then(|mut held| held.split(wanted)).filter(|_| wanted > 0))
+}
+
 /// The next chunk of what is left; the rest stays.
 pub(super) fn chunk(left: &mut Bytes) -> Bytes {
     left.split_to(left.len().min(CHUNK))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -46,7 +47,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
         let identity = identity.map_err(ApiError::Unauthenticated)?;
         let Path(path) = Path::<HashMap<String, String>>::from_request_parts(parts, api)
             .await
-            .map_err(|_| ApiError::Invalid("the path is not UTF-8".to_owned()))?;
+            .map_err(|_| not_utf8())?;
         let app = path.get("app_id").ok_or(ApiError::NotFound)?;
         let app = app_id(app)?;
         if !api.billing.active(&identity.user, &app).await {
@@ -55,6 +56,16 @@ impl FromRequestParts<Arc<Api>> for Caller {
         let client = client(&parts.headers)?;
         Ok(Self { user: identity.user, app, client, expires: identity.expires })
     }
+}
+
+/// The one variable segment of a path.
+pub(super) fn segment(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let Path(segment) = path.map_err(|_| not_utf8())?;
+    Ok(segment)
+}
+
+fn not_utf8() -> ApiError {
+    ApiError::Invalid("the path is not UTF-8".to_owned())
 }
 
 pub(super) fn app_id(text: &str) -> Result<AppId, ApiError> {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
-use super::Api;
 use super::error::ApiError;
+use super::{Api, extract};
 use crate::auth::AuthError;
 use crate::id::UserId;
 
@@ -14,7 +15,7 @@ use crate::id::UserId;
 /// and asks at once.
 pub(super) async fn invalidate(
     State(api): State<Arc<Api>>,
-    Path(user): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let given = headers.get("x-service-key").map(reqwest::header::HeaderValue::as_bytes);
@@ -22,7 +23,8 @@ pub(super) async fn invalidate(
     if !known.is_some_and(|key| given.is_some_and(|given| key.matches(given))) {
         return Err(ApiError::Unauthenticated(AuthError::Missing));
     }
-    let user = UserId::new(&user).map_err(|why| ApiError::Invalid(format!("the user id {why}")))?;
+    let user = UserId::new(&extract::segment(path)?)
+        .map_err(|why| ApiError::Invalid(format!("the user id {why}")))?;
     api.members.invalidate(&user).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -76,14 +76,16 @@ pub struct Api {
     pub strangers: Arc<Semaphore>,
     /// Kibibytes that request bodies in flight may still take.
     pub bodies: Arc<Semaphore>,
-    /// Kibibytes that answers and events on their way out may still take.
+    /// Kibibytes that answers on their way out may still take.
     pub answers: Arc<Semaphore>,
+    /// Kibibytes that events on their way out may still take: slow streams hold up no answers.
+    pub events: Arc<Semaphore>,
 }
 
 /// Bounds of the HTTP layer.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of all request bodies in flight together; and as many of all answers.
+    /// Bytes of all request bodies in flight together; as many of all answers, and of all events.
     pub body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,

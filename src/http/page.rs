@@ -35,7 +35,10 @@ pub(super) struct ReadPage {
     pub(super) more: bool,
     /// Whether it began before the joining of some space.
     pub(super) joining: bool,
+    /// The spaces that were read; `None` while unverified.
     pub(super) spaces: Option<Vec<SpaceId>>,
+    /// Whether those are all that the reader is a member of.
+    whole: bool,
     /// Where it ends.
     pub(super) until: Cursor,
     since: Cursor,
@@ -49,6 +52,7 @@ impl ReadPage {
             more: page.more,
             joining: page.pending.is_some(),
             spaces: page.spaces,
+            whole: page.whole,
             until: wanted.cursor,
             since: wanted.cursor,
             bound,
@@ -67,11 +71,18 @@ impl ReadPage {
             more: true,
             joining: false,
             spaces: None,
+            whole: false,
             until: if cursor.stamp > bound { Cursor::at(bound) } else { cursor },
             since: cursor,
             bound,
             pending: None,
         }
+    }
+
+    /// The spaces that a client may be told: all of them, or nothing. It drops what it holds of
+    /// the others, and one that is being joined anew is not lost.
+    pub(super) fn told_spaces(&self) -> Option<&[SpaceId]> {
+        self.spaces.as_deref().filter(|_| self.whole)
     }
 
     /// The cursor after a change of this page.
@@ -127,7 +138,7 @@ impl Api {
         let bound = if self.progress.reach(clock, PATIENCE).await {
             self.progress.at()
         } else {
-            self.store.horizon().await?.max(self.progress.at())
+            self.store.shared_horizon().await?.max(self.progress.at())
         };
         self.page_up_to(reader, wanted, bound).await
     }

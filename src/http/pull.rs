@@ -55,12 +55,8 @@ fn limit(text: &str) -> Result<usize, ApiError> {
 pub(super) fn json(page: &ReadPage, unpublished: &[Unpublished<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     let until = page.until.to_string();
-    let body = PageBody {
-        until: &until,
-        has_more: page.more,
-        spaces: page.spaces.as_deref(),
-        unpublished,
-    };
+    let body =
+        PageBody { until: &until, has_more: page.more, spaces: page.told_spaces(), unpublished };
     body.write(&mut out, &page.rows, ChangeRow::write);
     out
 }

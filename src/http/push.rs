@@ -41,6 +41,7 @@ async fn store_and_read(
     body: Body,
 ) -> Result<Response, ApiError> {
     let body::Held { bytes, share } = body::read(api, headers, body).await?;
+    let share = Arc::new(share);
     let Changeset { client, since, changes } = Changeset::parse(bytes)?;
     let writer = caller.writer(client);
     let changes: Arc<[NewChange]> = changes.into();
@@ -48,7 +49,7 @@ async fn store_and_read(
     // Before the append, so that a member's change enters its space at once.
     let fresh = api.members.refresh(writer.reader().user()).await;
     if !changes.is_empty() {
-        unpublished = api.writer.push(&writer, Arc::clone(&changes)).await?.unpublished;
+        unpublished = api.writer.push(&writer, Arc::clone(&changes), &share).await?.unpublished;
     }
     let wanted = Wanted::new(&Tables::All, since);
     let page = match api.page_with(writer.reader(), &wanted, fresh).await {

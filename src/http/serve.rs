@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::metrics;
 
@@ -85,28 +88,49 @@ impl Server {
                 }
             }
         };
-        serve(stream, permit, self.router.clone(), self.settings.clone(), stop)
+        metrics::connection_opened();
+        let open = Connection(Arc::new(Open { _permit: permit }));
+        serve(stream, open, self.router.clone(), self.settings.clone(), stop)
+    }
+}
+
+/// A connection that counts as long as somebody holds this: its requests have it among their
+/// extensions, and a WebSocket, which leaves the connection's task, keeps it.
+#[derive(Debug, Clone)]
+pub(super) struct Connection(#[expect(dead_code, reason = "held for its end")] Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::connection_closed();
     }
 }
 
 async fn serve(
     stream: TcpStream,
-    permit: OwnedSemaphorePermit,
+    open: Connection,
     router: Router,
     settings: ServerSettings,
     stop: CancellationToken,
 ) {
-    metrics::connection_opened();
     stream.set_nodelay(true).ok();
     let socket = SockRef::from(&stream);
     socket.set_tcp_user_timeout(Some(settings.peer_time)).ok();
     // A peer that is gone without a word is found out also where nothing is sent to it.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.peer_time)).ok();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(open.clone());
+        router.clone().call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_time)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -119,6 +143,4 @@ async fn serve(
     if let Err(error) = result {
         tracing::debug!(%error, "a connection broke");
     }
-    metrics::connection_closed();
-    drop(permit);
 }

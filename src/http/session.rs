@@ -17,7 +17,6 @@ use super::Api;
 use super::answer::{self, Share};
 use super::page::{ReadPage, Wanted};
 use super::presence::Present;
-use crate::directory::members::Freshness;
 use crate::feed::{Caught, Following, Taken};
 use crate::grant::Reader;
 use crate::id::{SpaceId, TableName};
@@ -32,8 +31,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A lookup of memberships that failed is repeated after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// A lookup is mostly answered after this.
+const ANSWERED: Duration = Duration::from_millis(100);
+
 /// About the most bytes that a stream holds until its socket takes them.
-const EVENT_BYTES: usize = 1_000_000;
+const EVENT_BYTES: usize = 256 * 1024;
 
 /// How a stream ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +44,11 @@ enum End {
     Drained,
 }
 
-/// Why a stream stopped waiting.
-enum Wake {
-    /// It is time to look again at what there is to do.
-    Look,
-    /// Memberships are to be looked up.
-    Members,
+/// The next look at whether memberships are fresh.
+struct LookUp {
+    at: Instant,
+    /// Whether it was requested that they be looked up.
+    requested: bool,
 }
 
 /// One event stream.
@@ -71,8 +72,7 @@ pub(super) struct Session {
     spaces: Option<Vec<SpaceId>>,
     heartbeat: Instant,
     expires: Instant,
-    /// When memberships are to be looked up again.
-    look_up: Instant,
+    look_up: LookUp,
     /// When it leaves, once the node drains.
     leaves: Option<Instant>,
     ended: bool,
@@ -93,7 +93,7 @@ impl Session {
             following: Following::begin(Arc::clone(&api.feeds), reader.clone()),
             heartbeat: now + api.limits.heartbeat,
             expires: now + left.min(Duration::from_hours(8760)),
-            look_up: now,
+            look_up: LookUp { at: now, requested: false },
             api,
             reader,
             tables,
@@ -131,8 +131,8 @@ impl Session {
                 self.end(End::Drained);
             } else if now >= self.heartbeat {
                 self.beat();
-            } else if now >= self.look_up && self.begun && self.api.members.spaces_on() {
-                self.refresh_members().await;
+            } else if now >= self.look_up.at && self.begun && self.api.members.spaces_on() {
+                self.look_up().await;
             } else if !self.live {
                 self.read().await;
             } else {
@@ -153,14 +153,13 @@ impl Session {
             }
             Caught::Up(taken) if taken.entries.is_empty() => {
                 self.cursor = Cursor::at(taken.until);
-                let wake = self.wait(None).await;
-                self.act(wake).await;
+                self.wait(None).await;
             }
             Caught::Up(taken) => {
                 let bytes = taken.entries.iter().map(|entry| entry.json.len()).sum();
-                let Ok(share) = answer::share(&self.api.answers, bytes) else {
-                    let wake = self.wait(Some(Instant::now() + PAUSE)).await;
-                    return self.act(wake).await;
+                let Ok(share) = answer::share(&self.api.events, bytes) else {
+                    drop(taken);
+                    return self.pause().await;
                 };
                 self.share = share;
                 metrics::tail_hits(1);
@@ -171,32 +170,31 @@ impl Session {
 
     /// Reads a page from the database. Its failures are waited out: the head is long sent.
     async fn read(&mut self) {
-        if self.look_up <= Instant::now() {
-            self.refresh_members().await;
-        }
+        // Before the reading: what waits for room holds nothing, and reads nothing in vain.
+        let Ok(room) = answer::share(&self.api.events, EVENT_BYTES) else {
+            return self.pause().await;
+        };
         self.following.asking_members();
         match self.read_page().await {
             Ok(page) => {
                 let bytes = page.rows.iter().map(ChangeRow::weight).sum();
-                let Ok(share) = answer::share(&self.api.answers, bytes) else {
-                    let wake = self.wait(Some(Instant::now() + PAUSE)).await;
-                    return self.act(wake).await;
+                let Ok(share) = answer::resize(&self.api.events, room, bytes) else {
+                    drop(page);
+                    return self.pause().await;
                 };
                 self.share = share;
                 self.begun = true;
-                self.tell_spaces(page.spaces.as_ref());
+                self.tell_spaces(page.told_spaces());
                 self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
                 self.live = !page.more;
                 self.send_page(&page);
                 if page.spaces.is_none() && self.api.members.spaces_on() {
-                    // Maybe invalidated since it was found fresh: look again, at once only if so.
-                    self.look_up_if_forgotten().await;
+                    self.look_up_again().await;
                 }
             }
             Err(error) => {
                 tracing::debug!(%error, "a stream waits for the database");
-                let wake = self.wait(Some(Instant::now() + PAUSE)).await;
-                self.act(wake).await;
+                self.pause().await;
             }
         }
     }
@@ -212,46 +210,51 @@ impl Session {
         }
     }
 
-    async fn refresh_members(&mut self) {
-        let fresh = self.api.members.refresh(self.reader.user()).await;
+    /// Sees to it that memberships are looked up when they are no longer fresh. Nobody waits for
+    /// that here: what it changes is rung, and read then.
+    async fn look_up(&mut self) {
+        let (members, user) = (&self.api.members, self.reader.user());
         let now = Instant::now();
-        self.look_up = match fresh {
-            Freshness::Remembered(until) | Freshness::Asked(until) => {
-                until.max(now + Duration::from_millis(100))
+        self.look_up = match members.fresh_until(user).await {
+            Some(until) if now < until => LookUp { at: until, requested: false },
+            None if self.look_up.requested => LookUp { at: now + LOOK_AGAIN, requested: false },
+            _ => {
+                members.request(user);
+                LookUp { at: now + ANSWERED, requested: true }
             }
-            Freshness::Unknown => now + LOOK_AGAIN,
         };
     }
 
-    async fn look_up_if_forgotten(&mut self) {
-        let user = self.reader.user();
-        if self.api.members.remembers(user) {
-            self.api.members.forget(user).await;
-            self.refresh_members().await;
+    /// Nothing is verified. Maybe it was invalidated since it was found fresh: then at once.
+    async fn look_up_again(&mut self) {
+        let (members, user) = (&self.api.members, self.reader.user());
+        let now = Instant::now();
+        if members.fresh_until(user).await.is_some_and(|until| now < until) {
+            members.forget(user).await;
+            self.look_up.at = now;
+        } else {
+            self.look_up.at = self.look_up.at.min(now + LOOK_AGAIN);
         }
     }
 
     /// Waits for what comes first.
-    async fn wait(&mut self, retry: Option<Instant>) -> Wake {
+    async fn wait(&mut self, retry: Option<Instant>) {
         let leaves = self.leaves();
         let drain = &self.api.drain;
         tokio::select! {
             biased;
-            () = sleep_until(self.expires.min(self.heartbeat)) => Wake::Look,
-            () = sleep_until(leaves.unwrap_or(self.expires)), if leaves.is_some() => Wake::Look,
-            () = sleep_until(retry.unwrap_or(self.expires)), if retry.is_some() => Wake::Look,
-            () = sleep_until(self.look_up), if self.api.members.spaces_on() => Wake::Members,
-            () = drain.streams.cancelled(), if leaves.is_none() => Wake::Look,
-            () = self.following.moved(), if retry.is_none() => Wake::Look,
+            () = sleep_until(self.expires.min(self.heartbeat)) => {}
+            () = sleep_until(leaves.unwrap_or(self.expires)), if leaves.is_some() => {}
+            () = sleep_until(retry.unwrap_or(self.expires)), if retry.is_some() => {}
+            () = sleep_until(self.look_up.at), if self.begun && self.api.members.spaces_on() => {}
+            () = drain.streams.cancelled(), if leaves.is_none() => {}
+            () = self.following.moved(), if retry.is_none() => {}
         }
     }
 
-    async fn act(&mut self, wake: Wake) {
-        match wake {
-            Wake::Look => {}
-            // What it changes is rung, and read then.
-            Wake::Members => self.refresh_members().await,
-        }
+    /// Waits a little for room, or for the database.
+    async fn pause(&mut self) {
+        self.wait(Some(Instant::now() + PAUSE)).await;
     }
 
     /// When it leaves, once the node drains.
@@ -282,12 +285,12 @@ impl Session {
         });
     }
 
-    fn tell_spaces(&mut self, spaces: Option<&Vec<SpaceId>>) {
+    fn tell_spaces(&mut self, spaces: Option<&[SpaceId]>) {
         if let Some(spaces) = spaces
-            && self.spaces.as_ref() != Some(spaces)
+            && self.spaces.as_deref() != Some(spaces)
         {
             self.ready.push_back(spaces_event(spaces));
-            self.spaces = Some(spaces.clone());
+            self.spaces = Some(spaces.to_vec());
         }
     }
 

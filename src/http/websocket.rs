@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
@@ -15,11 +17,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::ApiError;
 use super::presence::{Kind, Present};
+use super::serve::Connection;
 use super::{Api, extract};
 use crate::auth::Identity;
 use crate::directory::members::Freshness;
 use crate::feed::{Watched, Watching};
-use crate::id::{AppId, TableName};
+use crate::id::{AppId, Stamp, TableName};
 use crate::metrics;
 
 /// A socket that has not said who it is by then is closed.
@@ -47,21 +50,28 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 pub(super) async fn all_apps(
     State(api): State<Arc<Api>>,
+    connection: Extension<Connection>,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    accept(api, upgrade, None)
+    accept(api, connection, upgrade, None)
 }
 
 pub(super) async fn one_app(
     State(api): State<Arc<Api>>,
-    Path(app): Path<String>,
+    path: Result<Path<String>, PathRejection>,
+    connection: Extension<Connection>,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    let app = extract::app_id(&app)?;
-    accept(api, upgrade, Some(app))
+    let app = extract::app_id(&extract::segment(path)?)?;
+    accept(api, connection, upgrade, Some(app))
 }
 
-fn accept(api: Arc<Api>, upgrade: Upgrade, app: Option<AppId>) -> Result<Response, ApiError> {
+fn accept(
+    api: Arc<Api>,
+    connection: Extension<Connection>,
+    upgrade: Upgrade,
+    app: Option<AppId>,
+) -> Result<Response, ApiError> {
     let upgrade =
         upgrade.map_err(|_| ApiError::Invalid("this path takes WebSockets only".to_owned()))?;
     if api.drain.unready.is_cancelled() {
@@ -76,7 +86,7 @@ fn accept(api: Arc<Api>, upgrade: Upgrade, app: Option<AppId>) -> Result<Respons
     let token = api.drain.sockets.token();
     Ok(upgrade.on_upgrade(async move |socket| {
         Conversation { api, socket, app }.run(stranger).await;
-        drop(token);
+        drop((token, connection));
     }))
 }
 
@@ -125,7 +135,7 @@ impl Conversation {
     }
 
     async fn watch(&mut self, identity: &Identity, watching: &mut Watching) -> Result<(), Over> {
-        let mut look_up = follow_spaces(&self.api, identity, watching).await;
+        let mut look_up = follow_spaces(&self.api, identity, watching, false).await;
         self.say(&json!({"type": "auth-ok"})).await?;
         let left = identity.expires.duration_since(SystemTime::now()).unwrap_or_default();
         let expires = Instant::now() + left.min(Duration::from_hours(8760));
@@ -144,7 +154,7 @@ impl Conversation {
                     leaves = Some(Instant::now() + drain.spread.mul_f64(fastrand::f64()));
                 }
                 () = sleep_until(look_up) => {
-                    look_up = follow_spaces(&self.api, identity, watching).await;
+                    look_up = follow_spaces(&self.api, identity, watching, true).await;
                 }
                 said = self.hear() => {
                     if matches!(said?, Said::Ping) {
@@ -154,7 +164,7 @@ impl Conversation {
                 watched = watching.moved() => {
                     if watched.members {
                         self.api.members.forget(&identity.user).await;
-                        look_up = follow_spaces(&self.api, identity, watching).await;
+                        look_up = follow_spaces(&self.api, identity, watching, true).await;
                     }
                     self.tell(&watched).await?;
                 }
@@ -205,11 +215,25 @@ impl Conversation {
 }
 
 /// Watches the spaces of the user; says when to look again.
-async fn follow_spaces(api: &Api, identity: &Identity, watching: &mut Watching) -> Instant {
+/// `joined`: what it did not watch before was joined meanwhile.
+async fn follow_spaces(
+    api: &Api,
+    identity: &Identity,
+    watching: &mut Watching,
+    joined: bool,
+) -> Instant {
     let fresh = api.members.refresh(&identity.user).await;
     if api.members.spaces_on() {
         match api.store.spaces(&identity.user).await {
-            Ok(spaces) => watching.set_spaces(&spaces.unwrap_or_default()),
+            Ok(spaces) => {
+                let new = watching.set_spaces(&spaces.unwrap_or_default());
+                if joined {
+                    // Whatever they hold is new to this user.
+                    let all = (Stamp::START, api.progress.at());
+                    let moves = api.store.moved(&new, all).await;
+                    watching.tell(&moves.unwrap_or_default());
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "a WebSocket could not read its spaces");
                 return Instant::now() + Duration::from_secs(1);

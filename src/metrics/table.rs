@@ -57,7 +57,7 @@ pub const ALL: &[Metric] = metrics! {
     Counter Count "http_requests_total" ["route", "method", "status"] "Requests answered.";
     Histogram Seconds "http_request_seconds" ["route", "method"] "From a request's head to its response's head.";
     Gauge Count "http_connections" [] "TCP connections open.";
-    Counter Count "overflows_total" ["limit"] "Things refused because a limit was reached.";
+    Counter Count "overflows_total" ["limit"] "Things refused, put off or forgotten because a limit was reached.";
     Gauge Bytes "inflight_bytes" [] "Request bodies in the node's hands.";
     Gauge Count "streams_active" [] "Streams open.";
     Gauge Count "websockets_active" [] "WebSockets open.";
@@ -74,7 +74,7 @@ pub const ALL: &[Metric] = metrics! {
     Gauge Count "writer_queue_pushes" [] "Pushes that wait for a batch.";
     Counter Count "writer_retries_total" [] "Batches tried again.";
     Counter Count "culprits_isolated_total" [] "Pushes that were found to make their batch fail.";
-    Counter Count "rings_total" [] "Rings sent by this node.";
+    Counter Count "rings_total" [] "Batches for which this node rang.";
     Counter Count "doorbells_heard_total" [] "Rings heard, of all nodes.";
     Gauge Count "listener_connected" [] "1 while the listener is connected.";
     Counter Count "listener_reconnects_total" [] "Times that the listener was lost or could not connect.";
@@ -92,11 +92,11 @@ pub const ALL: &[Metric] = metrics! {
     Gauge Bytes "tail_bytes" [] "Changes kept in memory for live streams.";
     Counter Count "tail_hits_total" [] "Steps that streams took from memory.";
     Counter Count "tail_misses_total" [] "Steps for which live streams had to read the database.";
-    Counter Count "catch_ups_total" [] "Times that all missed by a lost listener was read.";
+    Counter Count "catch_ups_total" [] "Times that the horizon made up for what a lost listener did not hear.";
     Counter Count "auth_failures_total" ["reason"] "Requests refused for their token.";
     Counter Count "lookups_total" ["what", "source"] "Memberships, billing states and keys looked up, by where the answer came from.";
-    Gauge Count "pool_connections" [] "Connections to the database.";
-    Gauge Count "pool_idle_connections" [] "Connections to the database that nobody uses.";
+    Gauge Count "pool_connections" [] "Connections of the requests to the database.";
+    Gauge Count "pool_idle_connections" [] "Connections of the requests that none uses.";
     Counter Count "pool_acquire_timeouts_total" [] "Waits for a connection to the database that were in vain.";
     Gauge Count "draining" [] "1 while the node drains.";
     Gauge Count "build_info" ["version"] "Always 1; its label says which build this is.";

@@ -9,7 +9,7 @@ use super::PostgresError;
 const VERSIONS: [u32; 5] = [18, 17, 16, 15, 14];
 
 /// Finds the folder of Postgres' binaries: `preferred` or nothing where it is given, else what
-/// `pg_config` says, else the newest one in the usual places of Debian and Homebrew.
+/// `pg_config` says, else the newest one in the usual places of Debian, Fedora and Homebrew.
 ///
 /// # Errors
 /// [`PostgresError::NotFound`] with the folders that were looked at.
@@ -36,13 +36,17 @@ fn said_by_pg_config() -> Option<PathBuf> {
 }
 
 fn usual_places() -> impl Iterator<Item = PathBuf> {
-    VERSIONS.into_iter().flat_map(|version| {
-        [
-            format!("/usr/lib/postgresql/{version}/bin"),
-            format!("/opt/homebrew/opt/postgresql@{version}/bin"),
-            format!("/usr/local/opt/postgresql@{version}/bin"),
-            format!("/home/linuxbrew/.linuxbrew/opt/postgresql@{version}/bin"),
-        ]
-        .map(PathBuf::from)
-    })
+    VERSIONS
+        .into_iter()
+        .flat_map(|version| {
+            [
+                format!("/usr/lib/postgresql/{version}/bin"),
+                format!("/usr/pgsql-{version}/bin"),
+                format!("/opt/homebrew/opt/postgresql@{version}/bin"),
+                format!("/usr/local/opt/postgresql@{version}/bin"),
+                format!("/home/linuxbrew/.linuxbrew/opt/postgresql@{version}/bin"),
+            ]
+            .map(PathBuf::from)
+        })
+        .chain([PathBuf::from("/usr/bin")])
 }

@@ -8,6 +8,8 @@ fn user(id: &str) -> UserId {
     UserId::new(id).expect("a user id")
 }
 
+const ANSWER_HOLDS: Duration = Duration::from_mins(5);
+
 fn app(id: &str) -> AppId {
     AppId::new(id).expect("an app id")
 }
@@ -18,7 +20,8 @@ async fn gate(active: bool) -> (Stub, Billing) {
     let stub = Stub::start(Reply::Body("200 OK", reply)).await;
     let key = ServiceKey::new("s3cret").expect("a key");
     let exempt = HashSet::from([app("free")]);
-    let billing = Billing::new(Some((stub.url("/credits/"), key)), exempt, client());
+    let service = Some((stub.url("/credits/"), key));
+    let billing = Billing::new(service, exempt, ANSWER_HOLDS, client());
     (stub, billing)
 }
 
@@ -26,7 +29,8 @@ async fn gate(active: bool) -> (Stub, Billing) {
 fn hasty(stub: &Stub) -> Billing {
     let key = ServiceKey::new("s3cret").expect("a key");
     let service = Service::new(stub.url("/"), key, client(), Duration::from_millis(50));
-    let gate = Gate { service, answers: Cache::new(MAX_USERS), down_until: ArcSwapOption::empty() };
+    let (answers, down_until) = (Cache::new(MAX_USERS), ArcSwapOption::empty());
+    let gate = Gate { service, answers, life: ANSWER_HOLDS, down_until };
     Billing { exempt: Arc::default(), gate: Some(Arc::new(gate)) }
 }
 
@@ -52,7 +56,7 @@ async fn exempt_apps_and_nodes_without_a_service_ask_nobody() {
     let (stub, billing) = gate(false).await;
     assert!(billing.active(&user("ada"), &app("free")).await);
     assert!(stub.heads().is_empty());
-    let open = Billing::new(None, HashSet::new(), client());
+    let open = Billing::new(None, HashSet::new(), ANSWER_HOLDS, client());
     assert!(open.active(&user("ada"), &app("todo")).await);
 }
 
