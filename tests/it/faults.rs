@@ -1,5 +1,6 @@
 //! Faults: connections that break or fall silent, a database that is away, writers that die.
 
+mod answers;
 mod compare;
 mod database;
 mod listener;
@@ -15,6 +16,8 @@ use tokio::time::timeout;
 
 use crate::support::{Client, PATIENCE, World};
 use proxy::Proxy;
+
+pub use writers::unrung;
 
 /// An insert into `tasks` with an event id, so that it may be repeated.
 fn repeatable(record: &str) -> Value {
@@ -68,7 +71,7 @@ async fn listeners(admin: &mut PgConnection) -> Vec<i32> {
 }
 
 /// Ends the listeners' server processes; says how many.
-async fn end_listeners(admin: &mut PgConnection) -> usize {
+pub async fn end_listeners(admin: &mut PgConnection) -> usize {
     let pids = listeners(admin).await;
     let ended: Vec<bool> = sqlx::query_scalar("select pg_terminate_backend(p) from unnest($1) p")
         .bind(pids)

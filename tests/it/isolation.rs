@@ -167,7 +167,7 @@ const ROUTINES: [&str; 6] = [
     "select * from sync_page('alice', 'todo', null, '{tasks}', '{tasks}', '1970-01-01', null, null, \
      now() + interval '1 h', false, true, 10, 1000)",
     "select * from sync_feeds('{alice}', '{todo}', '{home}', '{todo}', '1970-01-01', now(), 10, 1000)",
-    "select * from sync_moved('{alice}', '{home}', '1970-01-01', now())",
+    "select * from sync_moved('{alice}', '{todo}', '{home}', '{null}', '1970-01-01', now())",
     "call sync_publish('alice', 10)",
     "select sync_act_for('{alice}', '{home}')",
     "set app.current_user_id = ''",

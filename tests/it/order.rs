@@ -5,3 +5,4 @@ mod horizon;
 mod stamps;
 mod stopped;
 mod stress;
+mod waits;

@@ -17,8 +17,8 @@ use crate::support::{World, psql};
 const PAGE_BLOCKS: u64 = 4_200;
 /// What a read with nothing new may touch: down two or three trees.
 const IDLE_BLOCKS: u64 = 60;
-/// What closing a gap may touch: some ranges of 16 blocks, and the index over the ranges.
-const GAP_BLOCKS: u64 = 1_000;
+/// What closing a gap may touch: down a tree for each feed and app, and what moved.
+const GAP_BLOCKS: u64 = 400;
 
 /// Rows that sorts may see: a page of each of two feeds, and one row more to know of it. Each
 /// table of several has a page of its own.
@@ -67,8 +67,8 @@ fn feeds(low: &str) -> String {
 
 fn moved(low: &str) -> String {
     format!(
-        "select count(*) from sync_moved('{{big,late,u1}}', '{{home}}', '2026-01-01 {low}Z', \
-         '2026-01-01 00:00:01Z')"
+        "select count(*) from sync_moved('{{big,late,u1}}', '{{todo,null,todo}}', '{{home}}', \
+         '{{null}}', '2026-01-01 {low}Z', '2026-01-01 00:00:01Z')"
     )
 }
 

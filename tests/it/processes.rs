@@ -1,9 +1,12 @@
 //! Real processes of the built binary: signals, kills, refusals, and the fleet on one machine.
 
 mod commands;
+mod counts;
 mod dev;
 mod drain;
 mod kill;
+mod logs;
+mod lookups;
 mod process;
 
 pub use process::Process;
@@ -18,19 +21,20 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// A node of `world` as a process, on a port that is free.
+/// A node of `world` as a process, on a port that is free, as soon as it is ready.
 pub async fn serve(world: &World, flags: &[&str]) -> Process {
-    let own = world.flags();
-    let port = format!("--port={}", process::free_port());
-    let flags: Vec<&str> = own
-        .iter()
-        .map(String::as_str)
-        .chain([port.as_str()])
-        .chain(flags.iter().copied())
-        .collect();
-    let url = format!("http://127.0.0.1:{}", port.trim_start_matches("--port="));
-    let mut node = Process::start("serve", &flags);
-    node.url = url;
+    let mut node = launch(world, flags, &[]);
     node.ready().await;
+    node
+}
+
+/// The same, with variables of its own, ready or not.
+fn launch(world: &World, flags: &[&str], variables: &[(&str, &str)]) -> Process {
+    let (own, port) = (world.flags(), process::free_port());
+    let port_flag = format!("--port={port}");
+    let own = own.iter().map(String::as_str).chain([port_flag.as_str()]);
+    let flags: Vec<&str> = own.chain(flags.iter().copied()).collect();
+    let mut node = Process::start_with("serve", &flags, variables);
+    node.url = format!("http://127.0.0.1:{port}");
     node
 }

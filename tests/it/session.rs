@@ -142,6 +142,59 @@ fn the_recording_is_what_it_is_said_to_be() {
     assert!(all("deletedAt") < ops("delete") && all("data") < ops("insert"));
 }
 
+/// A plane of characters that JSON spells as pairs; pictures stand there.
+fn is_emoji(c: char) -> bool {
+    ('\u{1f300}'..='\u{1faff}').contains(&c)
+}
+
+/// Whether this is a whole number that a double can't tell from its neighbours.
+fn is_large(token: &str) -> bool {
+    let digits = token.trim_start_matches('-');
+    let whole = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    whole && digits.parse().is_ok_and(|number: u128| number > 1 << 53)
+}
+
+#[test]
+fn the_recording_holds_what_is_hard_to_carry() {
+    let changes: Vec<Tree> = pushes().iter().flat_map(recording::Push::wires).collect();
+    let hold = |what: fn(&Tree) -> bool| changes.iter().filter(|c| c.any(&what)).count();
+    assert!(hold(|tree| tree.as_text().is_some_and(|text| text.chars().any(is_emoji))) > 50);
+    assert!(hold(|tree| matches!(tree, Tree::Token(token) if is_large(token))) > 50);
+    assert!(hold(|tree| tree.as_text().is_some_and(|text| text.len() > 4 * 1024)) > 10);
+    assert!(hold(|tree| matches!(tree, Tree::Token(token) if token.contains(['e', 'E']))) > 10);
+    assert!(hold(|tree| *tree == Tree::Token("null".to_owned())) > 20);
+    let nested = changes.iter().filter_map(|c| c.get("data")).filter(|data| data.depth() >= 3);
+    assert!(nested.count() > 10, "objects in objects in objects");
+
+    // The time of a field is spelled in either way, in both, or is missing.
+    let fields = changes.iter().filter_map(|change| change.get("fields"));
+    let fields: Vec<&Tree> = fields.flat_map(|fields| fields.members().values()).collect();
+    let spelled = |updated: bool, at: bool| {
+        let has = |field: &Tree, name: &str| field.get(name).is_some();
+        let so = |field: &&&Tree| (has(field, "updatedAt"), has(field, "at")) == (updated, at);
+        fields.iter().filter(so).count()
+    };
+    for (updated, at) in [(true, false), (false, true), (true, true), (false, false)] {
+        let count = spelled(updated, at);
+        assert!(count > 10, "updatedAt: {updated}, at: {at}: {count}");
+    }
+
+    let lack = |op: &str, name: &str| {
+        let of = changes.iter().filter(|change| change.get("op") == Some(&Tree::text(op)));
+        of.filter(|change| change.get(name).is_none()).count()
+    };
+    for (op, name) in [
+        ("insert", "data"),
+        ("delete", "deletedAt"),
+        ("insert", "schemaVersion"),
+        ("update", "spaceId"),
+        ("update", "actor"),
+        ("delete", "origin"),
+    ] {
+        assert!(lack(op, name) > 0, "each {op} has {name}");
+    }
+}
+
 #[tokio::test]
 async fn a_recorded_session_is_read_back_through_another_replica_digit_by_digit() {
     let (world, first, second) = household().await;

@@ -1,6 +1,7 @@
-//! A TCP proxy before Postgres, that passes, cuts, or swallows.
+//! A TCP proxy before Postgres, that passes, cuts, or swallows: all, or the answers alone.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,6 +17,8 @@ pub enum Mode {
     Cut,
     /// Keeps connections, and passes nothing on, until it passes again.
     Blackhole,
+    /// Passes on what is asked, and never the answers to it; whoever asked is cut off afterwards.
+    Mute,
 }
 
 /// The proxy.
@@ -66,8 +69,13 @@ async fn carry(
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { return };
     let ((from_client, to_client), (from_server, to_server)) =
         (client.into_split(), server.into_split());
-    let there = pump(from_client, to_server, modes.clone(), eras.clone(), begun);
-    let back = pump(from_server, to_client, modes.clone(), eras.clone(), begun);
+    let doomed = AtomicBool::new(false);
+    let pipe = |answers| {
+        let (modes, eras, doomed) = (modes.clone(), eras.clone(), &doomed);
+        Pipe { modes, eras, begun, answers, doomed }
+    };
+    let there = pipe(false).pump(from_client, to_server);
+    let back = pipe(true).pump(from_server, to_client);
     tokio::select! {
         () = there => {}
         () = back => {}
@@ -75,22 +83,37 @@ async fn carry(
     }
 }
 
-/// Passes bytes on while they may pass.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut modes: watch::Receiver<Mode>,
+/// One direction of a connection.
+struct Pipe<'a> {
+    modes: watch::Receiver<Mode>,
     eras: watch::Receiver<u32>,
+    /// The era in which the connection was made.
     begun: u32,
-) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if *eras.borrow() != begun {
-            std::future::pending::<()>().await;
-        }
-        let passing = modes.wait_for(|mode| *mode != Mode::Blackhole).await.is_ok();
-        if !passing || to.write_all(&buffer[..count]).await.is_err() {
-            return;
+    /// Whether it leads from the server to the client.
+    answers: bool,
+    /// Whether something was asked over the connection to which no answer may come.
+    doomed: &'a AtomicBool,
+}
+
+impl Pipe<'_> {
+    /// Passes bytes on while they may pass.
+    async fn pump(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            if *self.eras.borrow() != self.begun {
+                std::future::pending::<()>().await;
+            }
+            if !self.answers && *self.modes.borrow() == Mode::Mute {
+                self.doomed.store(true, Ordering::SeqCst);
+            }
+            if self.answers && self.doomed.load(Ordering::SeqCst) {
+                drop(self.modes.wait_for(|mode| *mode != Mode::Mute).await);
+                return;
+            }
+            let passing = self.modes.wait_for(|mode| *mode != Mode::Blackhole).await.is_ok();
+            if !passing || to.write_all(&buffer[..count]).await.is_err() {
+                return;
+            }
         }
     }
 }

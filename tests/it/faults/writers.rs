@@ -8,7 +8,7 @@ use crate::processes::serve;
 use crate::support::{World, eventually, insert, psql};
 
 /// A change that is stamped and committed as a node's writer does, and not rung.
-fn unrung(record: &str) -> String {
+pub fn unrung(record: &str) -> String {
     format!(
         "begin;
          select sync_act_for(array['alice'], '{{}}'), set_config('app.sync_stamped', 'on', true);

@@ -7,7 +7,7 @@ use super::oracle::Oracle;
 use super::{invalidate, shared};
 use crate::protocol::talk::{http, ids, page_ids, refusal};
 use crate::support::world::{SERVICE_KEY, TestNode};
-use crate::support::{World, eventually};
+use crate::support::{World, eventually, psql};
 
 async fn two_nodes() -> (World, [TestNode; 2]) {
     let world = World::new().await;
@@ -124,4 +124,39 @@ async fn a_node_without_a_key_takes_no_invalidation() {
     for key in ["", SERVICE_KEY] {
         assert_eq!(invalidate(&node, "alice", key).await.status(), 401);
     }
+}
+
+// P-36: `spaces` lists the caller's verified spaces
+#[tokio::test]
+async fn a_member_who_is_joining_anew_is_not_told_to_be_a_member_of_nothing() {
+    let (world, [first, _second]) = two_nodes().await;
+    world.issuer.join("alice", "home");
+    let alice = world.client("alice", "a");
+    assert_eq!(alice.pull(&first.url, "tasks", "").await["spaces"], json!(["home"]));
+    // Somebody's run is under way: what is joined now lies ahead of what can be read.
+    let mut writer = world.sql().await;
+    psql(&mut writer, "begin; select sync_stamp(1)").await;
+    assert_eq!(invalidate(&first, "alice", SERVICE_KEY).await.status(), 204);
+    assert_eq!(alice.pull(&first.url, "tasks", "").await["spaces"], json!(null));
+    psql(&mut writer, "commit").await;
+    assert_eq!(alice.pull(&first.url, "tasks", "").await["spaces"], json!(["home"]));
+}
+
+// P-85: After an invalidation the old answer grants no space until a lookup succeeds
+#[tokio::test]
+async fn a_stream_gets_its_spaces_back_after_one_failed_lookup() {
+    let (world, [first, _second]) = two_nodes().await;
+    world.issuer.join("alice", "home");
+    let mut stream = world.client("alice", "a").stream(&first.url, "", "").await;
+    assert_eq!(stream.named("spaces").await.data, json!({"spaces": ["home"]}));
+    world.issuer.answer_memberships(Answer::Status(500));
+    let asked = world.issuer.lookups("alice");
+    assert_eq!(invalidate(&first, "alice", SERVICE_KEY).await.status(), 204);
+    eventually("a lookup that fails", async || {
+        (world.issuer.lookups("alice") > asked).then_some(())
+    })
+    .await;
+    world.issuer.join("alice", "work");
+    world.issuer.answer_memberships(Answer::Normal);
+    assert_eq!(stream.named("spaces").await.data, json!({"spaces": ["home", "work"]}));
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::log::{Change, Log, Step};
 use super::play::{SPACES, TABLES};
+use super::push::deleted_at;
 use super::watch::Watch;
 
 /// How a device keeps its cursors.
@@ -211,8 +212,13 @@ impl std::fmt::Display for Line {
 /// The change on the wire is the one that was pushed, under one event id for all.
 fn same(change: &mut Change, wire: &Value) {
     assert_eq!(wire["table"], TABLES[change.table], "{wire}");
-    let n = wire.get("data").map_or(&wire["fields"]["n"]["value"], |data| &data["n"]);
-    assert_eq!(*n, change.record, "{wire}");
+    let (n, expected) = match wire["op"].as_str() {
+        Some("insert") => (&wire["data"]["n"], change.record.clone()),
+        Some("update") => (&wire["fields"]["n"]["value"], change.record.clone()),
+        Some("delete") => (&wire["deletedAt"], deleted_at(&change.record)),
+        _ => panic!("{wire}"),
+    };
+    assert_eq!(*n, expected, "{wire}");
     let space = change.space.map(|space| SPACES[space]);
     assert_eq!(wire.get("spaceId").and_then(Value::as_str), space, "{wire}");
     let event = wire["eventId"].as_str().unwrap();

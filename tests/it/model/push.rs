@@ -13,6 +13,12 @@ use crate::support::Client;
 /// The cursor of a device that wants to read nothing.
 pub const NEVER: &str = "2999-01-01T00:00:00Z";
 
+/// When a record was deleted, where it was: each at a time of its own.
+pub fn deleted_at(record: &str) -> String {
+    let number: u32 = record.trim_start_matches(|c: char| c.is_alphabetic()).parse().unwrap();
+    format!("2026-01-01T10:05:00.{number:06}Z")
+}
+
 /// A push that is ready to be sent, maybe again.
 #[derive(Clone)]
 pub struct Plan {
@@ -86,12 +92,19 @@ impl Play {
 
     fn wire(&mut self, table: usize, space: Option<usize>, record: &str, event: bool) -> Value {
         let mut wire = json!({ "table": TABLES[table], "id": record });
-        if self.dice.bool() {
-            wire["op"] = json!("insert");
-            wire["data"] = json!({ "n": record });
-        } else {
-            wire["op"] = json!("update");
-            wire["fields"] = json!({ "n": { "value": record, "at": "2026-01-01T10:05:00Z" } });
+        match self.dice.u8(..5) {
+            0..2 => {
+                wire["op"] = json!("insert");
+                wire["data"] = json!({ "n": record });
+            }
+            2..4 => {
+                wire["op"] = json!("update");
+                wire["fields"] = json!({ "n": { "value": record, "at": "2026-01-01T10:05:00Z" } });
+            }
+            _ => {
+                wire["op"] = json!("delete");
+                wire["deletedAt"] = json!(deleted_at(record));
+            }
         }
         if let Some(space) = space {
             wire["spaceId"] = json!(SPACES[space]);

@@ -61,3 +61,29 @@ async fn a_run_in_another_database_does_not_hold_the_horizon() {
     assert_eq!(store(&world).holder().await.unwrap(), None);
     assert!(store(&other).holder().await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn the_horizon_reaches_the_run_in_flight_whatever_was_drawn_while_it_was_begun() {
+    let world = World::new().await;
+    let (mut late, mut early, mut asker) =
+        (world.sql().await, world.sql().await, world.sql().await);
+    // Holds the mutex of stamps, so that `late` has its bound and no run yet.
+    psql(&mut early, "select pg_advisory_lock(sync_key(1309, 0))").await;
+    let waiting = tokio::spawn(async move {
+        psql(&mut late, "begin; select sync_stamp(5)").await;
+        late
+    });
+    eventually("a bound without a run", async || {
+        let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted \
+                     and database = (select oid from pg_database where datname = current_database())";
+        (value::<i64>(&mut asker, waits).await == 1).then_some(())
+    })
+    .await;
+    let drawn = "select last from (select setval('sync_clock', last_value + 1000000) as last \
+                 from sync_clock) as drawn";
+    let told: i64 = value(&mut early, drawn).await;
+    psql(&mut early, "select pg_advisory_unlock_all()").await;
+    let late = waiting.await.unwrap();
+    assert_eq!(value::<Stamp>(&mut asker, "select sync_horizon()").await.micros(), told);
+    drop(late);
+}

@@ -49,9 +49,10 @@ impl HalfPush {
     }
 }
 
-type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-async fn websocket(node: &str, client: &Client) -> WebSocket {
+/// A socket that has said who it is.
+pub async fn websocket(node: &str, client: &Client) -> WebSocket {
     let url = format!("{}/ws", node.replace("http://", "ws://"));
     let (mut socket, _) = connect_async(url).await.unwrap();
     let auth = json!({"type": "auth", "token": client.token}).to_string();

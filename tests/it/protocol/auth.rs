@@ -126,6 +126,42 @@ async fn a_token_has_its_time() {
     }
 }
 
+// P-1: without a token that holds, the answer is 401 `unauthenticated`, whatever the reason
+#[tokio::test]
+async fn a_node_with_an_audience_takes_tokens_that_name_it_alone() {
+    let world = World::new().await;
+    let node = world.start(world.settings_with(&["--jwt-audience=sync,sync-next"])).await;
+    let issuer = &world.issuer;
+    let say = |replaced: Value| issuer.sign(&claims(&world, &replaced));
+    for bad in [json!({}), json!({"aud": "todo"}), json!({"aud": []}), json!({"aud": "sync,x"})] {
+        assert_eq!(status(&node.url, &say(bad.clone())).await, 401, "{bad}");
+    }
+    for good in ["sync", "sync-next"] {
+        issuer.set_audience(Some(good));
+        assert_eq!(status(&node.url, &issuer.token("alice", HOUR)).await, 200, "{good}");
+    }
+    issuer.set_audience(Some("todo"));
+    assert_eq!(status(&node.url, &issuer.token("alice", HOUR)).await, 401);
+    assert_eq!(status(&node.url, &say(json!({"aud": ["todo", "sync"]}))).await, 200);
+}
+
+// P-1: without a token that holds, the answer is 401 `unauthenticated`, whatever the reason
+#[tokio::test]
+async fn a_node_with_an_issuer_takes_its_tokens_alone() {
+    let world = World::new().await;
+    let node = world.start(world.settings_with(&["--jwt-issuer=https://id.mana"])).await;
+    let issuer = &world.issuer;
+    assert_eq!(status(&node.url, &issuer.token("alice", HOUR)).await, 401, "no issuer");
+    for (name, expected) in [("https://id.mana", 200), ("https://id.mana/", 401), ("", 401)] {
+        issuer.set_name(Some(name));
+        assert_eq!(status(&node.url, &issuer.token("alice", HOUR)).await, expected, "{name}");
+    }
+    // Who asks for no issuer and no audience takes tokens that name any.
+    issuer.set_audience(Some("todo"));
+    let easy = world.node().await;
+    assert_eq!(status(&easy.url, &issuer.token("alice", HOUR)).await, 200);
+}
+
 // P-5: A `kid` that a node does not know makes it fetch the key set once
 #[tokio::test]
 async fn a_new_key_is_fetched_and_made_up_ones_are_not() {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use mana_sync::dev::issuer::Answer;
 use serde_json::{Value, json};
 
-use super::talk::{answer, http, one_node};
-use crate::support::{World, eventually, insert};
+use super::talk::{answer, http, one_node, refusal};
+use crate::support::{Client, World, eventually, insert};
 
 // P-101: how many `connections` and `users` the node has at this moment
 #[tokio::test]
@@ -68,6 +69,36 @@ async fn a_node_that_leaves_is_not_ready() {
     let live = http().get(format!("{url}/health/live")).send().await.unwrap();
     assert_eq!(live.status(), 200);
     leaving.await.unwrap();
+}
+
+// P-103: and 503 while they may not
+#[tokio::test]
+async fn a_node_that_never_had_the_keys_is_not_ready() {
+    let world = World::new().await;
+    world.issuer.answer_jwks(Answer::Status(500));
+    let node = world.node().await;
+    let ready = async || http().get(format!("{}/health/ready", node.url)).send().await.unwrap();
+    let tried = async || (world.issuer.jwks_requests() >= 3).then_some(());
+    eventually("some attempts at the keys", tried).await;
+    let response = ready().await;
+    assert!(response.headers().contains_key("retry-after"));
+    let (status, code, message) = refusal(response).await;
+    assert_eq!((status, code.as_str()), (503, "not_ready"));
+    assert!(message.contains("key"), "{message}");
+    let live = http().get(format!("{}/health/live", node.url)).send().await.unwrap();
+    assert_eq!(live.status(), 200);
+    world.issuer.answer_jwks(Answer::Normal);
+    let is_ready = async || (ready().await.status() == 200).then_some(());
+    eventually("a node with keys", is_ready).await;
+    // Keys that were loaded once are kept, whatever becomes of the issuer.
+    world.issuer.answer_jwks(Answer::Rubbish);
+    let unknown = json!({"alg": "EdDSA", "kid": "made-up"});
+    let token = world.issuer.sign_with_header(&unknown, &json!({}));
+    let asked = world.issuer.jwks_requests();
+    let client = Client::new(token, "laptop");
+    assert_eq!(client.get(&node.url, "/sync/todo/stream").await.status(), 401);
+    assert_eq!(world.issuer.jwks_requests(), asked + 1, "the keys were asked for in vain");
+    assert_eq!(ready().await.status(), 200);
 }
 
 /// What the node must count at least.

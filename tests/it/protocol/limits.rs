@@ -6,9 +6,10 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 use super::talk::{answer, everything, head, ids, one_node, page, page_ids, raw, refusal};
-use crate::support::{Client, World, insert};
+use crate::support::{Client, PATIENCE, World, insert};
 
 const MEGABYTE: usize = 1024 * 1024;
 
@@ -131,6 +132,23 @@ async fn a_body_has_its_time() {
     let said = raw(&node.url, request.as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
     assert!(said.ends_with('}') && said.contains("\"error\":\"body_timeout\""), "{said}");
+}
+
+#[tokio::test]
+async fn a_head_has_its_time() {
+    let world = World::new().await;
+    let node = world.start(world.settings_with(&["--header-timeout-seconds=1"])).await;
+    let whole = "GET /health/live HTTP/1.1\r\nHost: node\r\n\r\n";
+    let (half, _) = whole.split_at(whole.len() - 6);
+    // The last one goes on with a second head, on the connection of the first.
+    for sent in [String::new(), half.to_owned(), format!("{whole}{half}")] {
+        let begun = Instant::now();
+        let said = timeout(PATIENCE, raw(&node.url, sent.as_bytes())).await.expect("it is closed");
+        let took = begun.elapsed();
+        assert!(took > Duration::from_millis(900), "{sent:?}: closed after {took:?}");
+        let answered = said.starts_with("HTTP/1.1 200 OK\r\n");
+        assert_eq!(answered, sent.starts_with(whole), "{sent:?} was answered {said:?}");
+    }
 }
 
 // P-97: 429 and 503 carry `Retry-After`.

@@ -1,6 +1,6 @@
 //! The WebSocket.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -9,9 +9,10 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::talk::one_node;
+use super::talk::{http, one_node};
+use crate::memberships::invalidate_at;
 use crate::support::world::TestNode;
-use crate::support::{Client, PATIENCE, World, insert};
+use crate::support::{Client, PATIENCE, World, eventually, insert};
 
 /// An open socket.
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -36,11 +37,16 @@ impl Socket {
 
     /// What the node says next; `None` where it closes.
     async fn hear(&mut self) -> Option<Value> {
+        self.hear_or_code().await.ok()
+    }
+
+    /// What the node says next; or the code that it closes with.
+    async fn hear_or_code(&mut self) -> Result<Value, Option<u16>> {
         loop {
             let message = timeout(PATIENCE, self.0.next()).await.expect("the node says nothing");
-            match message?.ok()? {
-                Message::Text(text) => return Some(serde_json::from_str(&text).unwrap()),
-                Message::Close(_) => return None,
+            match message.and_then(Result::ok).ok_or(None)? {
+                Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
+                Message::Close(frame) => return Err(frame.map(|frame| frame.code.into())),
                 _ => {}
             }
         }
@@ -151,6 +157,80 @@ async fn a_socket_speaks_for_one_app_or_all() {
     assert_eq!(one.hear().await, Some(available("todo", &["tasks"])));
     phone.push(&node.url, &[insert("t2", &json!({}))]).await;
     assert_eq!(one.hear().await, Some(available("todo", &["tasks"])));
+}
+
+// P-58: A socket without a token that holds is closed
+#[tokio::test]
+async fn a_socket_is_closed_when_its_token_runs_out() {
+    let (world, node) = one_node().await;
+    let begun = SystemTime::now();
+    let short = Client::new(world.issuer.token("alice", Duration::from_secs(3)), "laptop");
+    let mut socket = Socket::of(&short, &node, "/ws").await;
+    let mut stays = Socket::of(&world.client("alice", "phone"), &node, "/ws").await;
+    world.client("alice", "tablet").push(&node.url, &[insert("t1", &json!({}))]).await;
+    assert_eq!(socket.hear_or_code().await, Ok(available("todo", &["tasks"])));
+    assert_eq!(socket.hear_or_code().await, Err(Some(1008)), "policy");
+    // A token's times are whole seconds.
+    let took = begun.elapsed().unwrap();
+    assert!((2..6).contains(&took.as_secs()), "closed after {took:?}");
+    assert_eq!(stays.hear().await, Some(available("todo", &["tasks"])));
+    stays.say(&json!({"type": "ping"})).await;
+    assert_eq!(stays.hear().await, Some(json!({"type": "pong"})), "another's token goes on");
+}
+
+// P-60: When a feed of the user changes, their own or a space's
+#[tokio::test]
+async fn a_socket_hears_no_more_of_a_space_that_was_left() {
+    let world = World::new().await;
+    let (first, second) = (world.node().await, world.node().await);
+    for user in ["alice", "bob"] {
+        world.issuer.join(user, "home");
+    }
+    let mut socket = Socket::of(&world.client("alice", "laptop"), &second, "/ws").await;
+    let (bob, phone) = (world.client("bob", "b").app("shared"), world.client("alice", "phone"));
+    let mut shared = insert("t", &json!({}));
+    shared["spaceId"] = json!("home");
+    // A round: a change in the space, then one of alice's own, which is heard in any case.
+    let mut round = async || {
+        bob.push(&first.url, std::slice::from_ref(&shared)).await;
+        phone.push(&first.url, &[insert("own", &json!({}))]).await;
+        let heard = socket.hear().await.unwrap();
+        if heard == available("todo", &["tasks"]) {
+            return false;
+        }
+        assert_eq!(heard, available("shared", &["tasks"]));
+        assert_eq!(socket.hear().await, Some(available("todo", &["tasks"])));
+        true
+    };
+    assert!(round().await, "a member hears of the space");
+    world.issuer.leave("alice", "home");
+    assert_eq!(invalidate_at(&first.url, "alice").await.status(), 204);
+    eventually("a round without the space", async || (!round().await).then_some(())).await;
+    for _ in 0..3 {
+        assert!(!round().await, "it is over for good");
+    }
+}
+
+// P-101: how many `connections` and `users` the node has at this moment
+#[tokio::test]
+async fn health_counts_sockets_that_have_said_who_they_are() {
+    let (world, node) = one_node().await;
+    let counts = async || {
+        let health = http().get(format!("{}/health", node.url)).send().await.unwrap();
+        let health: Value = health.json().await.unwrap();
+        (health["connections"].as_u64().unwrap(), health["users"].as_u64().unwrap())
+    };
+    let stranger = Socket::open(&node, "/ws").await;
+    assert_eq!(counts().await, (0, 0), "a stranger is nobody yet");
+    let (alice, bob) = (world.client("alice", "a"), world.client("bob", "b"));
+    let alices = [Socket::of(&alice, &node, "/ws").await, Socket::of(&alice, &node, "/ws/x").await];
+    let bobs = Socket::of(&bob, &node, "/ws").await;
+    let _stream = bob.stream(&node.url, "", "").await;
+    assert_eq!(counts().await, (4, 2));
+    drop(alices);
+    eventually("alice has left", async || (counts().await == (2, 1)).then_some(())).await;
+    drop((bobs, stranger));
+    eventually("a stream is left", async || (counts().await == (1, 1)).then_some(())).await;
 }
 
 // P-60: When a feed of the user changes, their own or a space's

@@ -45,9 +45,12 @@ pub fn pushes() -> Vec<Push> {
 impl Push {
     /// What this push sends.
     pub fn changes(&self) -> Vec<Sent> {
-        let body = Tree::parse(self.body);
-        let changes = body.members()["changes"].clone().into_items();
-        changes.iter().map(|change| self.sent(change)).collect()
+        self.wires().iter().map(|change| self.sent(change)).collect()
+    }
+
+    /// The same, as its device spelled it.
+    pub fn wires(&self) -> Vec<Tree> {
+        Tree::parse(self.body).members()["changes"].clone().into_items()
     }
 
     fn sent(&self, change: &Tree) -> Sent {

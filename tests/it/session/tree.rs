@@ -56,6 +56,28 @@ impl Tree {
         if let Self::Map(members) = self { members } else { panic!("{self:?} is no object") }
     }
 
+    /// Whether this or anything in it is so; names of members count as texts.
+    pub fn any(&self, so: &impl Fn(&Self) -> bool) -> bool {
+        so(self)
+            || match self {
+                Self::Token(_) | Self::Text(_) => false,
+                Self::List(items) => items.iter().any(|item| item.any(so)),
+                Self::Map(members) => {
+                    members.iter().any(|(name, value)| so(&Self::text(name)) || value.any(so))
+                }
+            }
+    }
+
+    /// How many objects stand in each other here.
+    pub fn depth(&self) -> usize {
+        let deepest = |of: &mut dyn Iterator<Item = &Self>| of.map(Self::depth).max().unwrap_or(0);
+        match self {
+            Self::Token(_) | Self::Text(_) => 0,
+            Self::List(items) => deepest(&mut items.iter()),
+            Self::Map(members) => 1 + deepest(&mut members.values()),
+        }
+    }
+
     /// A member of an object; `null` is as good as none.
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.members().get(name).filter(|value| **value != Self::Token("null".to_owned()))

@@ -99,21 +99,25 @@ async fn a_gap_names_what_moved_in_it() {
     let world = World::new().await;
     let store = store(&world);
     let (low, high) = step(&world).await;
-    let names = |names: &[&str]| names.iter().map(|n| UserId::new(n).unwrap()).collect::<Vec<_>>();
-    let home = [SpaceId::new("home").unwrap()];
+    let user_of = |name: &str| Owner::User(UserId::new(name).unwrap());
+    let todo = || Some(AppId::new("todo").unwrap());
+    let home = || Owner::Space(SpaceId::new("home").unwrap());
     let tables = || Some([mana_sync::id::TableName::new("tasks").unwrap()].into());
-    // What may be seen besides is named too: nobody here follows it.
-    let moved = store.moved(&names(&["alice"]), &[], low, high).await.unwrap();
-    assert!(moved.contains(&Move::Feed(user("alice"), tables())), "{moved:?}");
-    assert!(!moved.contains(&Move::Feed(user("bob"), tables())), "{moved:?}");
-    let moved = store.moved(&[], &home, low, high).await.unwrap();
-    assert!(moved.contains(&Move::Feed(space("home"), tables())), "{moved:?}");
-    assert!(store.moved(&names(&["nobody"]), &[], low, high).await.unwrap().is_empty());
-    assert!(store.moved(&names(&["alice"]), &home, high, high).await.unwrap().is_empty());
+    for app in [todo(), None] {
+        let moved = store.moved(&[(user_of("alice"), app.clone())], (low, high)).await.unwrap();
+        assert_eq!(moved, [Move::Feed(user("alice"), tables())], "in {app:?}");
+        let moved = store.moved(&[(home(), app.clone())], (low, high)).await.unwrap();
+        assert_eq!(moved, [Move::Feed(space("home"), tables())], "in {app:?}");
+    }
+    let other = Some(AppId::new("other").unwrap());
+    let still = [(user_of("nobody"), None), (user_of("alice"), other)];
+    assert!(store.moved(&still, (low, high)).await.unwrap().is_empty());
+    let all = [(user_of("alice"), todo()), (user_of("bob"), None), (home(), todo())];
+    assert!(store.moved(&all, (high, high)).await.unwrap().is_empty());
 
     store.invalidate(&UserId::new("alice").unwrap()).await.unwrap();
     let now = store.clock().await.unwrap();
-    let moved = store.moved(&names(&["alice", "bob"]), &home, high, now).await.unwrap();
+    let moved = store.moved(&all, (high, now)).await.unwrap();
     assert_eq!(moved, [Move::Members(UserId::new("alice").unwrap())]);
 }
 
@@ -126,8 +130,9 @@ async fn what_was_published_late_moved_the_space_alone() {
     let low = store.clock().await.unwrap();
     psql(&mut world.sql().await, "call sync_publish('alice', 10)").await;
     let high = store.clock().await.unwrap();
-    let (alice, home) = ([UserId::new("alice").unwrap()], [SpaceId::new("home").unwrap()]);
-    let moved = store.moved(&alice, &home, low, high).await.unwrap();
+    let alice = Owner::User(UserId::new("alice").unwrap());
+    let home = Owner::Space(SpaceId::new("home").unwrap());
+    let moved = store.moved(&[(alice, None), (home, None)], (low, high)).await.unwrap();
     assert!(matches!(&moved[..], [Move::Feed(feed, _)] if *feed == space("home")), "{moved:?}");
     let feeds = [user("alice"), space("home")];
     let read = rows(store.feeds(&feeds, (low, high), MANY, LARGE).await.unwrap());

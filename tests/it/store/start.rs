@@ -121,3 +121,18 @@ async fn a_closed_store_has_no_connections() {
     assert_eq!(store.connections(), (0, 0));
     assert!(store.clock().await.is_err());
 }
+
+#[tokio::test]
+async fn requests_go_to_the_database_that_is_listened_to_and_as_an_ordinary_role() {
+    let name = empty().await;
+    let [url, other] =
+        [postgres().await.url(ROLE, &name), postgres().await.url(ROLE, &empty().await)];
+    Store::prepare(&url).await.unwrap();
+    let same = format!("{url}?application_name=other");
+    Store::vet(&same, &url).await.unwrap();
+    let refused = Store::vet(&other, &url).await.unwrap_err();
+    assert!(matches!(refused, StartError::TwoDatabases), "{refused}");
+    let superuser = postgres().await.url("postgres", &name);
+    let refused = Store::vet(&superuser, &url).await.unwrap_err();
+    assert!(matches!(refused, StartError::BypassesRowSecurity { .. }), "{refused}");
+}
