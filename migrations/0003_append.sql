@@ -68,6 +68,12 @@ begin
          from unnest(spaces, enters) with ordinality r(space, enters, place)), apps, tables);
     perform sync_act_for((select array_agg(distinct u) from unnest(users) u), '{}');
     perform set_config('app.sync_stamped', 'on', true);
+    -- Who deletes a row that is repeated here is waited for before a stamp is drawn.
+    if true = any (repeatable) then
+        perform from unnest(ids, users, apps, repeatable) r(id, usr, app, again)
+            join sync_changes c on c.user_id = r.usr and c.app_id = r.app and c.id = r.id
+            where r.again for key share of c;
+    end if;
 
     select s.prev, s.last into prev, final from sync_stamp(n) s;
     begin

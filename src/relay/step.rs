@@ -53,12 +53,7 @@ pub(super) async fn read_step(
         metrics::relay_step(0, 0, begun.elapsed());
         return Stepped { underway, moves, asked, brought: Some(Brought::new()) };
     }
-    let mut read = store.feeds(&ids, underway.stretch(), MAX_ROWS, MAX_BYTES).await;
-    if read.is_err() {
-        // Once more: a connection may have been stale, and streams are many.
-        read = store.feeds(&ids, underway.stretch(), MAX_ROWS, MAX_BYTES).await;
-    }
-    let brought = match read {
+    let brought = match store.feeds(&ids, underway.stretch(), MAX_ROWS, MAX_BYTES).await {
         Ok(FeedsRead::Rows(rows)) => {
             metrics::relay_step(1, rows.len(), begun.elapsed());
             Some(sort_into_feeds(rows, underway.stretch(), &ids))

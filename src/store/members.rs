@@ -110,7 +110,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn publishing(&self) -> Result<Vec<UserId>, StoreError> {
         let query = sqlx::query(
-            "select distinct m.user_id from sync_members m where not m.published limit 100",
+            "select user_id from (select distinct m.user_id from sync_members m where not m.published) w \
+             order by random() limit 100",
         );
         let rows = self.rows(query).await?;
         let names: Result<Vec<&str>, _> = rows.iter().map(|row| row.try_get(0)).collect();

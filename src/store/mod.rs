@@ -72,6 +72,12 @@ fn is_data_error(sqlstate: &str) -> bool {
     ["22", "23", "54"].iter().any(|class| sqlstate.starts_with(class))
 }
 
+/// Whether it was the connection that failed: it is gone, or the server is ending it.
+fn is_broken(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_none_or(|code| code.starts_with("57P0"))
+}
+
 /// The database, as the node uses it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -106,6 +112,23 @@ impl Store {
     ) -> Result<Vec<PgRow>, StoreError> {
         let mut connection = Some(self.acquire().await?);
         self.rows_on(&mut connection, query).await
+    }
+
+    /// Runs a statement that only reads. After a failover the pool is full of connections that are
+    /// dead and don't know it: none of them is what the caller fails for.
+    async fn read<'q>(
+        &self,
+        query: impl Fn() -> Query<'q, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut tries = self.pool.size() + 1;
+        loop {
+            let mut connection = Some(self.acquire().await?);
+            tries -= 1;
+            match self.rows_on(&mut connection, query()).await {
+                Err(StoreError::Unavailable(error)) if tries > 0 && is_broken(&error) => {}
+                result => return result,
+            }
+        }
     }
 
     async fn row(&self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow, StoreError> {

@@ -141,27 +141,30 @@ impl Store {
     ) -> Result<PageRead, StoreError> {
         let Ranges { lows, highs, names } = request.tables.ranges();
         let history = request.cursor.history_for(request.tables);
-        let query = sqlx::query(
-            "select stamp, id, table_name, record_id, op, data, field_timestamps, \
+        let client = reader.client().map(ToString::to_string);
+        let query = || {
+            sqlx::query(
+                "select stamp, id, table_name, record_id, op, data, field_timestamps, \
              schema_version, space_id, actor, origin, clock, more, pending, whole, \
              spaces \
              from sync_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        )
-        .bind(reader.user().as_str())
-        .bind(reader.app().as_str())
-        .bind(reader.client().map(ToString::to_string))
-        .bind(lows)
-        .bind(highs)
-        .bind(request.cursor.stamp)
-        .bind(history.map(|(read_to, _)| read_to))
-        .bind(history.map(|(_, upto)| upto))
-        .bind(request.bound)
-        .bind(request.up_to_clock)
-        .bind(request.spaces)
-        .bind(int(request.max_rows))
-        .bind(bigint(request.max_bytes))
-        .bind(names);
-        let mut rows = self.rows(query).await?;
+            )
+            .bind(reader.user().as_str())
+            .bind(reader.app().as_str())
+            .bind(client.clone())
+            .bind(lows.clone())
+            .bind(highs.clone())
+            .bind(request.cursor.stamp)
+            .bind(history.map(|(read_to, _)| read_to))
+            .bind(history.map(|(_, upto)| upto))
+            .bind(request.bound)
+            .bind(request.up_to_clock)
+            .bind(request.spaces)
+            .bind(int(request.max_rows))
+            .bind(bigint(request.max_bytes))
+            .bind(names.clone())
+        };
+        let mut rows = self.read(query).await?;
         let last = rows.pop().ok_or(sqlx::Error::RowNotFound)?;
         let clock: Option<Stamp> = last.try_get("clock")?;
         if let Some(clock) = clock.filter(|clock| *clock > request.bound) {
@@ -205,20 +208,22 @@ impl Store {
                 }
             }
         }
-        let query = sqlx::query(
-            "select id, app_id, table_name, record_id, user_id, op, data, field_timestamps, \
+        let query = || {
+            sqlx::query(
+                "select id, app_id, table_name, record_id, user_id, op, data, field_timestamps, \
              schema_version, space_id, actor, origin, client_id, created_at, space_at \
              from sync_feeds($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(users)
-        .bind(user_apps)
-        .bind(spaces)
-        .bind(space_apps)
-        .bind(low)
-        .bind(high)
-        .bind(int(max_rows))
-        .bind(bigint(max_bytes));
-        let rows = self.rows(query).await?;
+            )
+            .bind(&users)
+            .bind(&user_apps)
+            .bind(&spaces)
+            .bind(&space_apps)
+            .bind(low)
+            .bind(high)
+            .bind(int(max_rows))
+            .bind(bigint(max_bytes))
+        };
+        let rows = self.read(query).await?;
         let mut read = Vec::with_capacity(rows.len());
         for row in &rows {
             if row.try_get::<Option<Uuid>, _>("id")?.is_none() {

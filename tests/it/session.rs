@@ -165,6 +165,8 @@ fn the_recording_holds_what_is_hard_to_carry() {
     assert!(hold(|tree| *tree == Tree::Token("null".to_owned())) > 20);
     let nested = changes.iter().filter_map(|c| c.get("data")).filter(|data| data.depth() >= 3);
     assert!(nested.count() > 10, "objects in objects in objects");
+    let fields = changes.iter().filter_map(|c| c.get("fields"));
+    assert!(fields.filter(|fields| fields.depth() >= 5).count() > 3, "fields that hold objects");
 
     // The time of a field is spelled in either way, in both, or is missing.
     let fields = changes.iter().filter_map(|change| change.get("fields"));

@@ -96,6 +96,16 @@ async fn an_append_that_waits_for_another_attempt_at_its_events_holds_no_stamp()
 }
 
 #[tokio::test]
+async fn an_append_that_waits_for_who_deletes_its_event_holds_no_stamp() {
+    let world = World::new().await;
+    let repeated = Row { repeatable: true, ..row("alice") };
+    append(&mut world.sql().await, std::slice::from_ref(&repeated)).await;
+    let holder = Holder::new(&world, "delete from sync_changes").await;
+    let call = appending(&world, vec![repeated]).await;
+    holder.makes_wait(call).await;
+}
+
+#[tokio::test]
 async fn an_append_that_waits_for_its_author_s_publishing_holds_no_stamp() {
     let world = World::new().await;
     let lock = "select pg_advisory_xact_lock(sync_user_key('alice'))";
