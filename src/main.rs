@@ -5,10 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mana_sync::config::{self, Config, DatabaseUrls};
 use mana_sync::dev::command::{DevArgs, TokenArgs};
-use mana_sync::node::{Node, Settings};
 use mana_sync::store::Store;
-use mana_sync::{dev, telemetry};
-use tokio::signal::unix::{SignalKind, signal};
+use mana_sync::{dev, node};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -41,7 +39,7 @@ async fn main() -> ExitCode {
         Err(stop) => return stop.exit(),
     };
     let outcome = match cli.command {
-        Command::Serve(config) => serve(&config).await,
+        Command::Serve(config) => node::serve(&config).await,
         Command::Migrate(database) => migrate(&database).await,
         Command::Dev(args) => dev::command::run(&args).await.map_err(Into::into),
         Command::Token(args) => dev::command::token(&args).map_err(Into::into),
@@ -56,33 +54,6 @@ async fn main() -> ExitCode {
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-async fn serve(config: &Config) -> Outcome {
-    config.check()?;
-    telemetry::start_logging(&config.log.log_filter, config.log.log_format)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let node = tokio::select! {
-        node = Node::start(Settings::new(config)?) => node?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
-    };
-    tracing::info!(address = %node.address(), "serving");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = node.failed() => {
-            node.stop().await;
-            return Err("a part of the node failed; it is to be started anew".into());
-        }
-    }
-    tracing::info!("leaving");
-    tokio::select! {
-        () = node.leave() => {}
-        _ = interrupt.recv() => tracing::warn!("interrupted again: ending at once"),
-    }
-    Ok(())
-}
 
 async fn migrate(database: &DatabaseUrls) -> Outcome {
     Store::prepare(database.listen_url().reveal()).await?;

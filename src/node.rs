@@ -13,6 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use futures::FutureExt;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use url::Url;
 pub use settings::{Leaving, Settings};
 
 use crate::auth::Authenticator;
+use crate::config::Config;
 use crate::directory::billing::Billing;
 use crate::directory::members::{self, Members, Requests};
 use crate::directory::services::{AuthService, ServiceKey};
@@ -276,6 +278,38 @@ async fn accept(server: Server, connections: TaskTracker, stop: CancellationToke
     while let Some(connection) = stop.run_until_cancelled(server.accept(stop.clone())).await {
         connections.spawn(connection);
     }
+}
+
+/// Runs a node as a process of its own: until SIGTERM, after which it drains, or until a part of
+/// it fails.
+///
+/// # Errors
+/// One sentence that says what is wrong.
+pub async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    config.check()?;
+    telemetry::start_logging(&config.log.log_filter, config.log.log_format)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let node = tokio::select! {
+        node = Node::start(Settings::new(config)?) => node?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    tracing::info!(address = %node.address(), "serving");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = node.failed() => {
+            node.stop().await;
+            return Err("a part of the node failed; it is to be started anew".into());
+        }
+    }
+    tracing::info!("leaving");
+    tokio::select! {
+        () = node.leave() => {}
+        _ = interrupt.recv() => tracing::warn!("interrupted again: ending at once"),
+    }
+    Ok(())
 }
 
 /// Serves something beside the nodes in this process until told to stop: the `dev` fleet's issuer.

@@ -1,3 +1,56 @@
-//! Load and claims: measures a fleet of mana-sync nodes. Empty for now.
+//! Load and claims: puts load on a fleet of mana-sync nodes, and measures what the project claims
+//! of itself.
+//!
+//! Each command is a module: it has its flags, runs for a bounded time or count, prints a table,
+//! and leaves a [`report::Report`] behind. Commands that need a fleet and are given none start one
+//! ([`fleet`]): a durable Postgres, an issuer, and nodes, each a process of its own.
 
-fn main() {}
+mod client;
+mod fleet;
+mod push;
+mod stats;
+mod tokens;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Puts load on a fleet of mana-sync nodes, and measures it.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Clients that push, as fast as they are answered or at a fixed rate.
+    Push(push::Args),
+    /// A node, as the fleets of the other commands run it.
+    #[command(hide = true)]
+    Node(Box<mana_sync::config::Config>),
+}
+
+/// What a command ends with: an error is one sentence.
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Push(args) => push::run(args).await,
+        Command::Node(config) => {
+            mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("loadtest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
