@@ -9,9 +9,8 @@ pub(crate) type Latencies = Histogram<u64>;
 
 /// An empty histogram of latencies.
 pub(crate) fn latencies() -> Latencies {
-    let mut histogram = Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"));
-    histogram.auto(true);
-    histogram
+    Histogram::new_with_bounds(1, 600_000_000, 3)
+        .unwrap_or_else(|_| unreachable!("the bounds are allowed"))
 }
 
 /// Records a duration.
