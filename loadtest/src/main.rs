@@ -6,7 +6,9 @@
 //! ([`fleet`]): a durable Postgres, an issuer, and nodes, each a process of its own.
 
 mod client;
+mod compare;
 mod fleet;
+mod procfs;
 mod push;
 mod stats;
 mod tokens;
@@ -30,6 +32,9 @@ struct Cli {
 enum Command {
     /// Clients that push, as fast as they are answered or at a fixed rate.
     Push(push::Args),
+    /// The budgets of the project: ours and plain servers side by side; exits with 1 where a gate
+    /// is missed.
+    Compare(compare::Args),
     /// A node, as the fleets of the other commands run it.
     #[command(hide = true)]
     Node(Box<mana_sync::config::Config>),
@@ -42,6 +47,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Push(args) => push::run(args).await,
+        Command::Compare(args) => compare::run(args).await,
         Command::Node(config) => {
             mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())
         }

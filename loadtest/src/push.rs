@@ -42,7 +42,8 @@ pub(crate) struct Load {
     /// Pushes a second of all clients together; without it, each pushes as fast as it is answered.
     #[arg(long)]
     pub(crate) rate: Option<f64>,
-    /// Space into which all push; without it, each pushes into its user's own feed.
+    /// Space into which all push, `{client}` in it replaced by the client's name; without it, each
+    /// pushes into its user's own feed.
     #[arg(long)]
     pub(crate) space: Option<String>,
     /// App into which they push.
@@ -211,7 +212,7 @@ impl Client {
 /// that what others pushed is not read with it.
 pub(crate) fn body(load: &Load, client: &str, number: u64) -> Vec<u8> {
     let space = load.space.as_ref().map_or_else(String::new, |space| {
-        format!(",\"spaceId\":{}", serde_json::Value::from(space.as_str()))
+        format!(",\"spaceId\":{}", serde_json::Value::from(space.replace("{client}", client)))
     });
     let changes: Vec<String> = (0..load.changes)
         .map(|change| {

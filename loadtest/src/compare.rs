@@ -1,0 +1,132 @@
+//! `compare`: the budgets of the project, measured side by side on this machine.
+//!
+//! Everything runs on one private Postgres, durable, with `synchronous_commit` on. Ours and each
+//! baseline take turns, round by round, so that what else the machine does hits both; what counts
+//! is the median of the rounds' ratios.
+
+mod baseline;
+mod flush;
+mod listeners;
+mod push;
+mod row;
+
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::fleet::Ground;
+
+use self::flush::Flush;
+use self::row::{Row, Verdict, table};
+
+/// Flushes that are timed.
+const FLUSHES: usize = 200;
+
+/// The flags.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// Interleaved rounds of each measurement.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of each measurement in a round.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Only these sections; all of them if none is named.
+    #[arg(long, value_enum)]
+    only: Vec<Section>,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// A tenth of the stored changes, where there are many.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Rows that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Section {
+    /// Single changes against one transaction a push, with and without notification.
+    Push,
+    /// Pushes of a hundred changes.
+    Batch,
+    /// All clients into one space.
+    OneSpace,
+    /// A hundred idle listeners.
+    Listeners,
+    /// A single client.
+    OneClient,
+}
+
+impl Section {
+    async fn run(self, bench: &Bench) -> Outcome<Vec<Row>> {
+        match self {
+            Self::Push => push::single(bench).await,
+            Self::Batch => push::batch(bench).await,
+            Self::OneSpace => push::one_space(bench).await,
+            Self::Listeners => push::listeners(bench).await,
+            Self::OneClient => push::one_client(bench).await,
+        }
+    }
+}
+
+/// What the sections share.
+struct Bench {
+    ground: Ground,
+    args: Args,
+}
+
+impl Bench {
+    /// Says on stderr what goes on.
+    fn say(&self, what: &str, round: usize) {
+        eprintln!("{what}: round {} of {}", round + 1, self.args.rounds);
+    }
+}
+
+/// What a run found.
+#[derive(Debug, serde::Serialize)]
+struct Findings {
+    flush_microseconds: f64,
+    rounds: usize,
+    seconds: u64,
+    rows: Vec<Row>,
+    left_out: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args) -> Outcome {
+    let ground = Ground::start().await?;
+    let flush = Flush::beside(ground.postgres.data())?.median(FLUSHES)?;
+    let bench = Bench { ground, args };
+    let mut findings = Findings {
+        flush_microseconds: flush.as_secs_f64() * 1e6,
+        rounds: bench.args.rounds,
+        seconds: bench.args.seconds,
+        rows: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for section in <Section as clap::ValueEnum>::value_variants() {
+        if bench.args.only.is_empty() || bench.args.only.contains(section) {
+            findings.rows.extend(section.run(&bench).await?);
+        }
+    }
+    print(&findings, flush, bench.args.json)?;
+    let missed = findings.rows.iter().filter(|row| row.verdict == Verdict::FallsShort).count();
+    if missed > 0 {
+        return Err(format!("{missed} of the gates are missed").into());
+    }
+    Ok(())
+}
+
+fn print(findings: &Findings, flush: Duration, json: bool) -> Outcome {
+    if json {
+        println!("{}", serde_json::to_string_pretty(findings)?);
+        return Ok(());
+    }
+    println!(
+        "Flush of 8 KB: {flush:.0?} (median of {FLUSHES}). {} rounds of {} s.\n",
+        findings.rounds, findings.seconds
+    );
+    println!("{}", table(&findings.rows));
+    for line in &findings.left_out {
+        println!("left out: {line}");
+    }
+    Ok(())
+}
