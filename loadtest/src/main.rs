@@ -7,10 +7,17 @@
 
 mod client;
 mod compare;
+mod fanout;
 mod fleet;
+mod host;
+mod plot;
 mod procfs;
+mod progress;
 mod push;
+mod report;
 mod stats;
+mod subscribe;
+mod swarm;
 mod tokens;
 
 use std::process::ExitCode;
@@ -35,6 +42,11 @@ enum Command {
     /// The budgets of the project: ours and plain servers side by side; exits with 1 where a gate
     /// is missed.
     Compare(compare::Args),
+    /// One space that many streams follow: latency of delivery, deliveries a CPU second, memory.
+    Fanout(fanout::Args),
+    /// A process that holds streams for the other commands.
+    #[command(hide = true)]
+    Subscribe(subscribe::Args),
     /// A node, as the fleets of the other commands run it.
     #[command(hide = true)]
     Node(Box<mana_sync::config::Config>),
@@ -48,6 +60,8 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Push(args) => push::run(args).await,
         Command::Compare(args) => compare::run(args).await,
+        Command::Fanout(args) => fanout::run(args).await,
+        Command::Subscribe(args) => subscribe::run(args).await,
         Command::Node(config) => {
             mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())
         }
