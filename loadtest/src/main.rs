@@ -5,6 +5,7 @@
 //! and leaves a [`report::Report`] behind. Commands that need a fleet and are given none start one
 //! ([`fleet`]): a durable Postgres, an issuer, and nodes, each a process of its own.
 
+mod aim;
 mod client;
 mod compare;
 mod fanout;
@@ -57,20 +58,31 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Push(args) => push::run(args).await,
-        Command::Compare(args) => compare::run(args).await,
-        Command::Fanout(args) => fanout::run(args).await,
-        Command::Subscribe(args) => subscribe::run(args).await,
-        Command::Node(config) => {
-            mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())
-        }
+    let command = Cli::parse().command;
+    // These end by themselves when they are interrupted.
+    let interruptible = !matches!(command, Command::Node(_));
+    let outcome = tokio::select! {
+        outcome = run(command) => outcome,
+        // Dropping the command ends what it started.
+        _ = tokio::signal::ctrl_c(), if interruptible => Err("interrupted".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("loadtest: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Outcome {
+    match command {
+        Command::Push(args) => push::run(args).await,
+        Command::Compare(args) => compare::run(args).await,
+        Command::Fanout(args) => fanout::run(args).await,
+        Command::Subscribe(args) => subscribe::run(args).await,
+        Command::Node(config) => {
+            mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())
         }
     }
 }

@@ -2,33 +2,40 @@
 //! fixed rate, each latency counted from the moment that the push was due, so that a slow answer
 //! hides no waiting).
 
+mod sweep;
+
 use std::time::Duration;
 
 use futures::future::join_all;
+use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
-use url::Url;
 
 use crate::Outcome;
+use crate::aim::{Aim, AimArgs};
 use crate::client::{Connection, Target, mark};
-use crate::fleet::Ground;
+use crate::plot::Plot;
+use crate::progress::Progress;
+use crate::report::{Output, Report, percentiles};
 use crate::stats::{self, Latencies, float};
-use crate::tokens::{TokenArgs, Tokens};
+use crate::tokens::Tokens;
 
 /// The flags.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Args, Serialize)]
 pub(crate) struct Args {
-    /// URL of a node; repeat it for several, over which the clients are spread. Without one, a
-    /// fleet is started.
-    #[arg(long = "node", value_name = "URL")]
-    nodes: Vec<Url>,
     #[command(flatten)]
-    tokens: TokenArgs,
+    aim: AimArgs,
     #[command(flatten)]
     load: Load,
+    /// Numbers of clients to run one after another, instead of `--clients`.
+    #[arg(long, value_name = "CLIENTS,…", value_delimiter = ',', num_args = 1..=32)]
+    sweep: Vec<usize>,
+    #[command(flatten)]
+    #[serde(skip)]
+    output: Output,
 }
 
 /// What is pushed, by how many, for how long.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Load {
     /// Clients, each with a connection and a user of its own.
     #[arg(long, default_value_t = 64)]
@@ -82,49 +89,58 @@ pub(crate) fn user(number: usize) -> String {
     format!("user-{number}")
 }
 
+/// The client of this number.
+fn name(number: usize) -> String {
+    format!("client-{number}")
+}
+
 pub(crate) async fn run(args: Args) -> Outcome {
-    let ground = if args.nodes.is_empty() { Some(Ground::start().await?) } else { None };
-    let (mut own, mut targets) = (None, Vec::new());
-    for url in &args.nodes {
-        targets.push(Target::resolve(url).await?);
-    }
-    let tokens = match (&ground, &args.tokens.token_url) {
-        (Some(ground), _) => {
-            let database = ground.database("push").await?;
-            let node = ground.node(&database, &[]).await?;
-            targets.push(node.target.clone());
-            own = Some(node);
-            ground.tokens()?
+    let mut report = Report::begin("push", &args);
+    let aim = Aim::take(&args.aim).await?;
+    report.environment(aim.host().await);
+    let most = args.sweep.iter().copied().fold(args.load.clients, usize::max);
+    if let Some(space) = &args.load.space {
+        for number in 0..most {
+            aim.join(&user(number), &space.replace("{client}", &name(number)));
         }
-        (None, Some(url)) => Tokens::new(url)?,
-        (None, None) => return Err("--token-url says where tokens of the fleet come from".into()),
-    };
-    if let (Some(ground), Some(space)) = (&ground, &args.load.space) {
-        (0..args.load.clients).for_each(|number| ground.issuer.join(&user(number), space));
     }
-    let mut clients = Clients::connect(&targets, &tokens, args.load.clients).await?;
-    let outcomes = clients.run(&args.load).await;
-    print(&outcomes, args.load.changes);
-    drop(own);
+    if args.sweep.is_empty() {
+        once(&args, &aim, &mut report).await?;
+    } else {
+        sweep::run(&args, &aim, &mut report).await?;
+    }
+    report.finish(&args.output)
+}
+
+/// One run, with its figures.
+async fn once(args: &Args, aim: &Aim, report: &mut Report) -> Outcome {
+    let mut clients = Clients::connect(&aim.targets, &aim.tokens, args.load.clients).await?;
+    let bar = Progress::time("pushing", Duration::from_secs(args.load.seconds));
+    let outcomes = bar.beside(clients.run(&args.load)).await;
+    args.output.say(&lines(&outcomes, args.load.changes));
+    report.figure("pushes_a_second", outcomes.rate());
+    report.figure("changes_a_second", outcomes.rate() * float(args.load.changes as u64));
+    report.figure("failures", outcomes.failures);
+    report.figure("latency", percentiles(&outcomes.latencies));
+    let plot = Plot::percentiles("Latency of a push", &[("push", &outcomes.latencies)]);
+    report.plot("percentiles", plot);
     Ok(())
 }
 
-fn print(outcomes: &Outcomes, changes: usize) {
-    println!(
-        "{:.0} pushes/s, {:.0} changes/s, {} failed",
+fn lines(outcomes: &Outcomes, changes: usize) -> String {
+    let at = |q| stats::quantile(&outcomes.latencies, q);
+    format!(
+        "{:.0} pushes/s, {:.0} changes/s, {} failed\n\
+         latency: median {:.1?}, p90 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, max {:.1?}",
         outcomes.rate(),
         outcomes.rate() * float(changes as u64),
-        outcomes.failures
-    );
-    let at = |q| stats::quantile(&outcomes.latencies, q);
-    println!(
-        "latency: median {:.1?}, p90 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, max {:.1?}",
+        outcomes.failures,
         at(0.5),
         at(0.9),
         at(0.99),
         at(0.999),
         at(1.0)
-    );
+    )
 }
 
 impl Clients {
@@ -140,7 +156,7 @@ impl Clients {
             clients.push(Client {
                 connection: target.connect().await?,
                 token: tokens.of(&user(number)).await?,
-                name: format!("client-{number}"),
+                name: name(number),
                 pushed: 0,
             });
         }
@@ -160,8 +176,12 @@ impl Clients {
             });
             client.run(load, pace, end)
         });
-        let mut all =
-            Outcomes { pushes: 0, failures: 0, took: Duration::ZERO, latencies: stats::latencies() };
+        let mut all = Outcomes {
+            pushes: 0,
+            failures: 0,
+            took: Duration::ZERO,
+            latencies: stats::latencies(),
+        };
         for one in join_all(runs).await {
             all.pushes += one.pushes;
             all.failures += one.failures;
@@ -179,8 +199,12 @@ impl Client {
         pace: Option<(Instant, Duration)>,
         end: Instant,
     ) -> Outcomes {
-        let mut mine =
-            Outcomes { pushes: 0, failures: 0, took: Duration::ZERO, latencies: stats::latencies() };
+        let mut mine = Outcomes {
+            pushes: 0,
+            failures: 0,
+            took: Duration::ZERO,
+            latencies: stats::latencies(),
+        };
         let mut due = pace.map(|(first, _)| first);
         loop {
             if let Some(due) = due {
