@@ -63,9 +63,19 @@ begin
     select array_agg(m.published is true order by r.place) into enters
         from unnest(users, spaces) with ordinality r(usr, space, place)
         left join sync_members m on m.user_id = r.usr and m.space_id = r.space;
-    moves := sync_moves('u', users, apps, tables) || sync_moves('s',
-        (select array_agg(case when r.enters then r.space end order by r.place)
-         from unnest(spaces, enters) with ordinality r(space, enters, place)), apps, tables);
+    -- As sync_moves, which is planned anew at each call.
+    select coalesce(jsonb_agg(jsonb_build_array(f.kind, f.owner, f.app, f.tables)), '[]')
+        into moves
+        from (select r.kind, r.owner, r.app,
+                     case when count(distinct r.tab) <= 32 then jsonb_agg(distinct r.tab) end
+                         as tables
+              from (select 'u' as kind, w.usr as owner, w.app, w.tab
+                    from unnest(users, apps, tables) w(usr, app, tab)
+                    union all
+                    select 's', w.space, w.app, w.tab
+                    from unnest(spaces, apps, tables, enters) w(space, app, tab, enters)
+                    where w.enters) r
+              group by r.kind, r.owner, r.app) f;
     perform sync_act_for((select array_agg(distinct u) from unnest(users) u), '{}');
     perform set_config('app.sync_stamped', 'on', true);
     -- Who deletes a row that is repeated here is waited for before a stamp is drawn.

@@ -135,6 +135,75 @@ begin
 end
 $$;
 
+-- Is there anything new for these readers, each in one range of tables? Most often there is not, and
+-- asking for many at once spares each a round trip. A row a question, in their order: whether there is
+-- news, the verified spaces, and whether those are all (none was joined after the bound); or one
+-- row with the clock, where the bound must have reached it and has not. A membership younger than
+-- the question's stamp is news: a history is to be read.
+create function sync_news(
+    readers text[], apps text[], clients text[], lows text[], highs text[], sinces timestamptz[],
+    bound timestamptz, upto_clock boolean, with_spaces boolean)
+    returns table (clock timestamptz, news boolean, whole boolean, spaces text[])
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    set enable_hashjoin = off set enable_mergejoin = off
+    set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_variable
+declare
+    clock_micros bigint;
+    ignored text;
+    all_spaces text[];
+begin
+    if upto_clock then
+        select last_value into clock_micros from sync_clock;
+        clock := sync_time(clock_micros);
+        if clock > bound then
+            return next;
+            return;
+        end if;
+    end if;
+    if with_spaces then
+        select array_agg(m.space_id) into all_spaces
+            from sync_members m where m.user_id = any (readers);
+    end if;
+    ignored := set_config('app.current_user_ids', readers::text, true);
+    ignored := set_config('app.current_space_ids', coalesce(all_spaces, '{}')::text, true);
+    return query
+        select null::timestamptz,
+               coalesce(m.joined > r.since, false) or own.there is not null
+                   or others.there is not null,
+               coalesce(m.whole, true),
+               case when m.verified then coalesce(m.names, '{}') end
+        from unnest(readers, apps, clients, lows, highs, sinces)
+            with ordinality r(reader, app, client, low, high, since, place)
+        left join lateral (
+            select u.verified_at is not null as verified,
+                   array_agg(m.space_id order by m.space_id) filter (where m.joined_at <= bound)
+                       as names,
+                   max(m.joined_at) filter (where m.joined_at <= bound) as joined,
+                   coalesce(max(m.joined_at) <= bound, true) as whole
+            from sync_users u left join sync_members m on m.user_id = u.user_id
+            where u.user_id = r.reader
+            group by u.user_id) m on with_spaces
+        left join lateral (
+            select true as there from sync_changes c
+            where c.user_id = r.reader and c.app_id = r.app
+              and c.created_at > r.since and c.created_at <= bound
+              and c.table_name >= r.low and c.table_name <= r.high
+              and (r.client is null or c.client_id is distinct from r.client)
+            order by c.created_at limit 1) own on true
+        left join lateral (
+            select true as there from unnest(m.names) s(space) cross join lateral (
+                select from sync_changes c
+                where c.space_id = s.space and c.app_id = r.app
+                  and c.space_at > r.since and c.space_at <= bound
+                  and c.table_name >= r.low and c.table_name <= r.high
+                  and c.user_id <> r.reader
+                order by c.space_at limit 1) o
+            limit 1) others on own.there is null
+        order by r.place;
+end
+$$;
+
 -- What has come to the named feeds in (low, high], in one statement for all of them. A row of a
 -- named space's feed comes once, though its author's feed be named too. Stops with a row without
 -- an id where that is more than max_rows or max_bytes.

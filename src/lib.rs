@@ -25,6 +25,7 @@ pub mod store;
 // What happens by itself.
 pub mod feed;
 pub mod writer;
+pub mod news;
 pub mod listener;
 pub mod relay;
 // Who asks, and the answer.

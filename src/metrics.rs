@@ -111,6 +111,11 @@ pub fn batch(pushes: usize, changes: usize, unpublished: usize, took: Duration) 
     counter!("mana_sync_changes_unpublished_total").increment(count(unpublished));
 }
 
+/// So many reads were asked about by one statement.
+pub fn news_group(reads: usize) {
+    histogram!("mana_sync_news_group_reads").record(number(reads));
+}
+
 /// So many pushes wait for a batch.
 pub fn writer_queue(pushes: usize) {
     gauge!("mana_sync_writer_queue_pushes").set(number(pushes));

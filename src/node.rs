@@ -2,6 +2,7 @@
 //!
 //! The only file that spawns. Every task is on a tracker and ends when told.
 
+mod services;
 mod settings;
 
 use std::io;
@@ -18,19 +19,18 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use url::Url;
 
 pub use settings::{Leaving, Settings};
 
-use crate::auth::Authenticator;
+use services::Services;
+
 use crate::config::Config;
-use crate::directory::billing::Billing;
-use crate::directory::members::{self, Members, Requests};
-use crate::directory::services::{AuthService, ServiceKey};
+use crate::directory::members;
 use crate::feed::Feeds;
 use crate::http::{Api, Drain, Presence, STRANGERS, Server, router};
 use crate::listener::{self, Hearing, Listener};
 use crate::metrics;
+use crate::news;
 use crate::progress::progress;
 use crate::relay::Relay;
 use crate::store::{self, StartError, Store};
@@ -118,6 +118,7 @@ impl Node {
         let feeds = Arc::new(Feeds::new(start, settings.tail_bytes));
         let (advance, progress) = progress(start);
         let (writer, lanes) = writer(&store, progress.clone(), &settings.writer);
+        let (news, asking) = news::news(&store, progress.clone(), settings.auth_url.is_some());
         let (heard, doorbells) = mpsc::channel(DOORBELLS);
         let hearing = Hearing::default();
         let connections = TaskTracker::new();
@@ -134,6 +135,7 @@ impl Node {
             billing,
             members: members.clone(),
             writer,
+            news,
             store: store.clone(),
             progress: progress.clone(),
             feeds: Arc::clone(&feeds),
@@ -169,6 +171,9 @@ impl Node {
         parts.spawn("upkeep", telemetry::run_upkeep(metrics, stop()));
         for lane in lanes.run(stop()) {
             parts.spawn("lane", lane);
+        }
+        for lane in asking.run(stop()) {
+            parts.spawn("news", lane);
         }
         let connections_stop = CancellationToken::new();
         parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
@@ -227,50 +232,6 @@ impl Node {
         if timeout(time, orderly).await.is_err() {
             tracing::warn!("some tasks did not end");
         }
-    }
-}
-
-/// Who asks the services.
-struct Services {
-    auth: Authenticator,
-    members: Members,
-    requests: Requests,
-    billing: Billing,
-}
-
-impl Services {
-    fn new(settings: &Settings, store: &Store) -> Result<Self, NodeError> {
-        let http = outgoing()?;
-        let (key, life) = (settings.service_key.as_ref(), settings.membership_life);
-        let directory = with_key(settings.auth_url.clone(), key)?
-            .map(|(url, key)| AuthService::new(url, key, http.clone()));
-        let (members, requests) = Members::new(store.clone(), directory, life);
-        let credits = with_key(settings.credits_url.clone(), key)?;
-        Ok(Self {
-            auth: Authenticator::new(settings.auth.clone(), http.clone()),
-            members,
-            requests,
-            billing: Billing::new(credits, settings.exempt.clone(), life, http),
-        })
-    }
-}
-
-/// For requests to services. Each request sets its own timeout.
-fn outgoing() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(2))
-        .build()
-}
-
-fn with_key(
-    url: Option<Url>,
-    key: Option<&ServiceKey>,
-) -> Result<Option<(Url, ServiceKey)>, NodeError> {
-    match (url, key) {
-        (None, _) => Ok(None),
-        (Some(url), Some(key)) => Ok(Some((url, key.clone()))),
-        (Some(_), None) => Err(NodeError::Settings("MANA_SERVICE_KEY is missing")),
     }
 }
 

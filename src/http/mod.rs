@@ -39,6 +39,7 @@ use crate::directory::members::Members;
 use crate::directory::services::ServiceKey;
 use crate::feed::Feeds;
 use crate::listener::Hearing;
+use crate::news::News;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -54,6 +55,8 @@ pub struct Api {
     pub members: Members,
     /// Stores pushes.
     pub writer: Writer,
+    /// Knows whether there is anything to read.
+    pub news: News,
     /// Reads pages.
     pub store: Store,
     /// How far the node has heard.

@@ -1,17 +1,13 @@
 //! Pages: what pull and push answer with, and what a stream begins with.
 
-use std::time::Duration;
-
 use super::Api;
 use crate::directory::members::Freshness;
 use crate::grant::Reader;
 use crate::id::{SpaceId, Stamp};
+use crate::news;
 use crate::protocol::limits::{PAGE_BYTES, PAGE_ROWS};
 use crate::protocol::{Cursor, PageEnd, Tables, page_end};
-use crate::store::{ChangeRow, Page, PageRead, PageRequest, StoreError};
-
-/// How long a read waits for the watermark to reach the clock, before it asks for the horizon.
-const PATIENCE: Duration = Duration::from_millis(100);
+use crate::store::{ChangeRow, Found, Page, PageRead, PageRequest, StoreError};
 
 /// What to read.
 #[derive(Debug, Clone, Copy)]
@@ -130,16 +126,20 @@ impl Api {
         reader: &Reader,
         wanted: &Wanted<'_>,
     ) -> Result<ReadPage, StoreError> {
+        match self.news.ask(reader, wanted.tables, wanted.cursor).await {
+            Some(Found::Nothing { bound, spaces, whole }) => {
+                let page = Page { rows: Vec::new(), more: false, pending: None, spaces, whole };
+                return Ok(ReadPage::new(page, wanted, bound));
+            }
+            Some(Found::Something(bound)) => return self.page_up_to(reader, wanted, bound).await,
+            None => {}
+        }
         let bound = self.progress.at();
         let clock = match self.store.page(reader, &self.request(wanted, bound, true)).await? {
             PageRead::Page(page) => return Ok(ReadPage::new(page, wanted, bound)),
             PageRead::Behind(clock) => clock,
         };
-        let bound = if self.progress.reach(clock, PATIENCE).await {
-            self.progress.at()
-        } else {
-            self.store.shared_horizon().await?.max(self.progress.at())
-        };
+        let bound = news::reach(&self.progress, &self.store, clock).await?;
         self.page_up_to(reader, wanted, bound).await
     }
 

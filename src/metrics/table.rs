@@ -87,6 +87,7 @@ pub const ALL: &[Metric] = metrics! {
     Counter Count "relay_steps_total" [] "Steps that the relay followed the watermark by.";
     Counter Count "relay_reads_total" [] "Statements by which the relay read changes.";
     Counter Count "relay_rows_total" [] "Changes that the relay read.";
+    Histogram Count "news_group_reads" [] "Reads that one statement was asked about.";
     Histogram Seconds "relay_step_seconds" [] "From the watermark's move to streams that may go on.";
     Histogram Seconds "delivery_seconds" [] "From a change's stamp to its bytes in a stream's socket.";
     Gauge Bytes "tail_bytes" [] "Changes kept in memory for live streams.";

@@ -21,6 +21,7 @@ fn record_all() {
     push("stored");
     push_acknowledged(took);
     batch(2, 3, 1, took);
+    news_group(8);
     writer_queue(4);
     writer_retry();
     culprit_isolated();

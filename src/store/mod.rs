@@ -9,6 +9,7 @@ mod append;
 mod connect;
 mod members;
 mod migrate;
+mod news;
 mod order;
 mod read;
 
@@ -16,6 +17,7 @@ pub use append::{Appended, Lane, NewRow};
 pub use connect::{Settings, connect_options};
 pub use members::{Answered, Ask};
 pub use migrate::StartError;
+pub use news::{Found, NewsRead, Question};
 pub use read::{ChangeRow, FeedRow, FeedsRead, Page, PageRead, PageRequest};
 
 use std::sync::Arc;
