@@ -1,12 +1,12 @@
 //! A client as light as can be: what it costs is not to be counted against the node, which shares
 //! the machine with it. One connection, one request at a time, kept alive.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use url::Url;
 
@@ -32,7 +32,9 @@ impl Target {
     /// The node at `url`; plain HTTP only.
     pub(crate) async fn resolve(url: &Url) -> Outcome<Self> {
         if url.scheme() != "http" {
-            return Err(format!("{url}: only http:// is spoken here; aim behind the ingress").into());
+            return Err(
+                format!("{url}: only http:// is spoken here; aim behind the ingress").into()
+            );
         }
         let host = url.host_str().ok_or("a URL without a host")?;
         let port = url.port_or_known_default().unwrap_or(80);
@@ -43,9 +45,22 @@ impl Target {
 
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Outcome<Connection> {
-        let stream = timeout(PATIENCE, TcpStream::connect(self.address)).await??;
+        self.connect_from(None).await
+    }
+
+    /// Opens a connection from this address of the machine: each address has ports of its own.
+    pub(crate) async fn connect_from(&self, local: Option<IpAddr>) -> Outcome<Connection> {
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(local) = local {
+            socket.bind(SocketAddr::new(local, 0))?;
+        }
+        let stream = timeout(PATIENCE, socket.connect(self.address)).await??;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, host: self.host.clone(), read: BytesMut::with_capacity(16 * 1024) })
+        let read = BytesMut::with_capacity(16 * 1024);
+        Ok(Connection { stream, host: self.host.clone(), read, chunked: false })
     }
 }
 
@@ -55,6 +70,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     host: String,
     read: BytesMut,
+    /// Whether the body of the last answer comes in chunks.
+    chunked: bool,
 }
 
 /// An answer.
@@ -117,9 +134,31 @@ impl Connection {
         Ok(self.stream.read_buf(&mut self.read).await? > 0)
     }
 
+    /// Whether what a stream brings comes in chunks.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.chunked
+    }
+
     /// What was read of a stream and not taken yet.
     pub(crate) fn unread(&mut self) -> &mut BytesMut {
         &mut self.read
+    }
+
+    /// The socket of a stream that has begun, and what was read of it beyond its head.
+    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.stream, self.read)
+    }
+
+    /// Posts a body as it is, without a token.
+    pub(crate) async fn post_plain(&mut self, path: &str, body: &[u8]) -> Outcome<Answer> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n",
+            self.host,
+            body.len()
+        );
+        let mut request = head.into_bytes();
+        request.extend_from_slice(body);
+        self.exchange(&request).await
     }
 
     async fn exchange(&mut self, request: &[u8]) -> Outcome<Answer> {
@@ -154,6 +193,7 @@ impl Connection {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
         });
+        self.chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked\r\n");
         Ok((status.ok_or("an answer without a status")?, length))
     }
 

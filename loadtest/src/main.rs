@@ -8,9 +8,11 @@
 mod aim;
 mod client;
 mod compare;
+mod events;
 mod fanout;
 mod fleet;
 mod host;
+mod hydrate;
 mod plot;
 mod procfs;
 mod progress;
@@ -48,6 +50,8 @@ enum Command {
     /// A process that holds streams for the other commands.
     #[command(hide = true)]
     Subscribe(subscribe::Args),
+    /// A new device that reads all its user has: by pull and by stream, against `COPY`.
+    Hydrate(hydrate::Args),
     /// A node, as the fleets of the other commands run it.
     #[command(hide = true)]
     Node(Box<mana_sync::config::Config>),
@@ -81,6 +85,7 @@ async fn run(command: Command) -> Outcome {
         Command::Compare(args) => compare::run(args).await,
         Command::Fanout(args) => fanout::run(args).await,
         Command::Subscribe(args) => subscribe::run(args).await,
+        Command::Hydrate(args) => hydrate::run(args).await,
         Command::Node(config) => {
             mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())
         }
