@@ -122,6 +122,10 @@ declare
     part text := '';
     move text;
 begin
+    if octet_length(moves::text) <= 7700 then
+        perform pg_notify('sync_changes', format('{"p":%s,"l":%s,"n":0,"m":%s}', prev, last, moves));
+        return;
+    end if;
     for move in
         select case when octet_length(m::text) > 7500 then (m - 3 || 'null'::jsonb)::text
                     else m::text end

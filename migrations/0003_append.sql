@@ -32,12 +32,13 @@ $$;
 -- by somebody else just now. Where the batch can't be stored, failure is its SQLSTATE, nothing
 -- of it is stored, and its run is rung with no feeds, so that no gap stays. unpublished: the
 -- places (from 1) of changes that are stored for their author alone. stored: how many were not there
--- before.
+-- before. clock: as it stood when all was done.
 create procedure sync_append(
     ids uuid[], users text[], apps text[], tables text[], records text[], spaces text[],
     ops text[], payloads text[], times text[], clients text[], versions integer[],
     actors text[], origins text[], repeatable boolean[],
-    out last timestamptz, out unpublished integer[], out failure text, out stored integer)
+    out last timestamptz, out unpublished integer[], out failure text, out stored integer,
+    out clock timestamptz)
     language plpgsql as $$
 declare
     n constant integer := cardinality(ids);
@@ -45,27 +46,37 @@ declare
     prev bigint;
     final bigint;
     -- Whether each change enters its space's feed.
-    enters boolean[];
+    enters boolean[] := array_fill(false, array[n]);
     moves jsonb;
+    authors text[];
+    run record;
+    ignored text;
+    shared constant boolean := cardinality(array_remove(spaces, null)) > 0;
+    repeats constant boolean := coalesce(true = any (repeatable), false);
     limits constant interval := current_setting('statement_timeout')::interval;
 begin
     lock table sync_changes in row exclusive mode;
     lock table sync_members in access share mode;
-    for key in
-        select distinct sync_event_key(r.usr, r.app) k
-        from unnest(users, apps, repeatable) r(usr, app, again) where r.again order by k
-    loop
-        perform pg_advisory_xact_lock(key);
-    end loop;
-    perform sync_hold_publishing(
-        (select array_agg(distinct r.usr) from unnest(users, spaces) r(usr, space)
-         where r.space is not null));
-    select array_agg(m.published is true order by r.place) into enters
-        from unnest(users, spaces) with ordinality r(usr, space, place)
-        left join sync_members m on m.user_id = r.usr and m.space_id = r.space;
+    if repeats then
+        for key in
+            select distinct sync_event_key(r.usr, r.app) k
+            from unnest(users, apps, repeatable) r(usr, app, again) where r.again order by k
+        loop
+            perform pg_advisory_xact_lock(key);
+        end loop;
+    end if;
+    if shared then
+        perform sync_hold_publishing(
+            (select array_agg(distinct r.usr) from unnest(users, spaces) r(usr, space)
+             where r.space is not null));
+        select array_agg(m.published is true order by r.place) into enters
+            from unnest(users, spaces) with ordinality r(usr, space, place)
+            left join sync_members m on m.user_id = r.usr and m.space_id = r.space;
+    end if;
     -- As sync_moves, which is planned anew at each call.
-    select coalesce(jsonb_agg(jsonb_build_array(f.kind, f.owner, f.app, f.tables)), '[]')
-        into moves
+    select coalesce(jsonb_agg(jsonb_build_array(f.kind, f.owner, f.app, f.tables)), '[]'),
+           array_agg(distinct f.owner) filter (where f.kind = 'u')
+        into moves, authors
         from (select r.kind, r.owner, r.app,
                      case when count(distinct r.tab) <= 32 then jsonb_agg(distinct r.tab) end
                          as tables
@@ -76,16 +87,20 @@ begin
                     from unnest(spaces, apps, tables, enters) w(space, app, tab, enters)
                     where w.enters) r
               group by r.kind, r.owner, r.app) f;
-    perform sync_act_for((select array_agg(distinct u) from unnest(users) u), '{}');
-    perform set_config('app.sync_stamped', 'on', true);
+    -- As sync_act_for does, by assignments, which run no query.
+    ignored := set_config('app.current_user_ids', authors::text, true);
+    ignored := set_config('app.current_space_ids', '{}', true);
+    ignored := set_config('app.sync_stamped', 'on', true);
     -- Who deletes a row that is repeated here is waited for before a stamp is drawn.
-    if true = any (repeatable) then
+    if repeats then
         perform from unnest(ids, users, apps, repeatable) r(id, usr, app, again)
             join sync_changes c on c.user_id = r.usr and c.app_id = r.app and c.id = r.id
             where r.again for key share of c;
     end if;
 
-    select s.prev, s.last into prev, final from sync_stamp(n) s;
+    run := sync_stamp(n);
+    prev := run.prev;
+    final := run.last;
     begin
         insert into sync_changes (id, user_id, app_id, table_name, record_id, space_id, op, data,
             field_timestamps, client_id, schema_version, actor, origin, created_at, space_at)
@@ -113,16 +128,15 @@ begin
 
     perform sync_ring(prev, final, moves);
     last := sync_time(final);
-    if failure is null and exists (
-        select from unnest(spaces, enters) r(space, enters) where r.space is not null and not r.enters)
-    then
-        perform sync_act_for((select array_agg(distinct u) from unnest(users) u), '{}');
+    if failure is null and shared and false = any (enters) then
+        perform sync_act_for(authors, '{}');
         select array_agg(r.place::integer order by r.place) into unpublished
             from unnest(ids, users, apps, spaces, enters)
                 with ordinality r(id, usr, app, space, enters, place)
             join sync_changes c on c.user_id = r.usr and c.app_id = r.app and c.id = r.id
             where r.space is not null and not r.enters and c.space_at is null;
     end if;
+    select sync_time(last_value) into clock from sync_clock;
 end
 $$;
 

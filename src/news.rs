@@ -35,6 +35,8 @@ const LANES: usize = 3;
 #[derive(Debug)]
 struct Asked {
     question: Question,
+    /// Whether the watermark has reached the clock as this asker found it.
+    reached: bool,
     answer: oneshot::Sender<Found>,
 }
 
@@ -62,14 +64,21 @@ pub fn news(store: &Store, progress: Progress, spaces: bool) -> (News, Lanes) {
 impl News {
     /// Whether there is anything in `tables` for `reader` after `cursor`. `None` where that can't
     /// be asked in a group: inside a joined space's history, of several single tables, in too
-    /// large a crowd, or because the question failed.
-    pub async fn ask(&self, reader: &Reader, tables: &Tables, cursor: Cursor) -> Option<Found> {
+    /// large a crowd, or because the question failed. `reached`: the watermark has reached the
+    /// clock that the caller is to read up to.
+    pub async fn ask(
+        &self,
+        reader: &Reader,
+        tables: &Tables,
+        cursor: Cursor,
+        reached: bool,
+    ) -> Option<Found> {
         if cursor.history.is_some() {
             return None;
         }
         let question = Question::new(reader, tables, cursor.stamp)?;
         let (answer, answered) = oneshot::channel();
-        if self.0.try_send(Asked { question, answer }).is_err() {
+        if self.0.try_send(Asked { question, reached, answer }).is_err() {
             metrics::overflow("news_queue");
             return None;
         }
@@ -110,9 +119,10 @@ impl Lanes {
             return;
         }
         metrics::news_group(group.len());
+        let reached = group.iter().all(|asked| asked.reached);
         let (questions, askers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|asked| (asked.question, asked.answer)).unzip();
-        match self.find(&questions).await {
+        match self.find(&questions, reached).await {
             Ok(found) => {
                 for (asker, found) in askers.into_iter().zip(found) {
                     drop(asker.send(found));
@@ -123,9 +133,9 @@ impl Lanes {
         }
     }
 
-    async fn find(&self, questions: &[Question]) -> Result<Vec<Found>, StoreError> {
+    async fn find(&self, questions: &[Question], reached: bool) -> Result<Vec<Found>, StoreError> {
         let bound = self.progress.at();
-        let clock = match self.store.news(questions, bound, true, self.spaces).await? {
+        let clock = match self.store.news(questions, bound, !reached, self.spaces).await? {
             NewsRead::Found(found) => return Ok(found),
             NewsRead::Behind(clock) => clock,
         };

@@ -55,6 +55,8 @@ pub enum PushError {
 pub struct Stored {
     /// The last stamp of the batch it was in.
     pub last: Stamp,
+    /// The clock after that: who reads up to it misses nothing acknowledged before.
+    pub clock: Stamp,
     /// The places of its changes that are stored for their author alone.
     pub unpublished: Vec<usize>,
 }
@@ -285,7 +287,11 @@ fn answer(batch: Vec<Push>, appended: &Appended) {
         let end = begin + push.changes.len();
         let mine = appended.unpublished.iter().filter(|place| (begin..end).contains(*place));
         let unpublished: Vec<_> = mine.map(|place| place - begin).collect();
-        drop(push.answer.send(Ok(Stored { last: appended.last, unpublished })));
+        drop(push.answer.send(Ok(Stored {
+            last: appended.last,
+            clock: appended.clock,
+            unpublished,
+        })));
         begin = end;
     }
 }

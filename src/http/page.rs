@@ -101,32 +101,40 @@ impl Api {
         wanted: &Wanted<'_>,
     ) -> Result<ReadPage, StoreError> {
         let fresh = self.members.refresh(reader.user()).await;
-        self.page_with(reader, wanted, fresh).await
+        self.page_with(reader, wanted, fresh, None).await
     }
 
-    /// The same, where memberships were made fresh already.
+    /// The same, where memberships were made fresh already, and maybe the clock was found.
     pub(super) async fn page_with(
         &self,
         reader: &Reader,
         wanted: &Wanted<'_>,
         fresh: Freshness,
+        clock: Option<Stamp>,
     ) -> Result<ReadPage, StoreError> {
-        let page = self.page_up_to_clock(reader, wanted).await?;
+        let page = self.page_up_to_clock(reader, wanted, clock).await?;
         if page.spaces.is_some() || !matches!(fresh, Freshness::Remembered(_)) {
             return Ok(page);
         }
         // Invalidated since it was found fresh, maybe through another node.
         self.members.forget(reader.user()).await;
         self.members.refresh(reader.user()).await;
-        self.page_up_to_clock(reader, wanted).await
+        self.page_up_to_clock(reader, wanted, clock).await
     }
 
     async fn page_up_to_clock(
         &self,
         reader: &Reader,
         wanted: &Wanted<'_>,
+        clock: Option<Stamp>,
     ) -> Result<ReadPage, StoreError> {
-        match self.news.ask(reader, wanted.tables, wanted.cursor).await {
+        if let Some(clock) = clock {
+            let bound = news::reach(&self.progress, &self.store, clock).await?;
+            if bound > self.progress.at() {
+                return self.page_up_to(reader, wanted, bound).await;
+            }
+        }
+        match self.news.ask(reader, wanted.tables, wanted.cursor, clock.is_some()).await {
             Some(Found::Nothing { bound, spaces, whole }) => {
                 let page = Page { rows: Vec::new(), more: false, pending: None, spaces, whole };
                 return Ok(ReadPage::new(page, wanted, bound));
