@@ -100,7 +100,8 @@ impl Body {
                         break;
                     };
                     let line = raw.split_to(end + 2);
-                    let digits = line.as_ref().split(|byte: &u8| matches!(byte, b';' | b'\r')).next();
+                    let digits =
+                        line.as_ref().split(|byte: &u8| matches!(byte, b';' | b'\r')).next();
                     let digits = std::str::from_utf8(digits.unwrap_or_default())?;
                     match usize::from_str_radix(digits.trim(), 16)? {
                         0 => Self::Over,
@@ -163,10 +164,8 @@ mod tests {
                     found.push((event.name, event.data.to_vec()));
                 }
             }
-            let expected = [
-                ("spaces".to_owned(), b"{}".to_vec()),
-                ("changes".to_owned(), b"[1]".to_vec()),
-            ];
+            let expected =
+                [("spaces".to_owned(), b"{}".to_vec()), ("changes".to_owned(), b"[1]".to_vec())];
             assert_eq!(found, expected, "cut at {cut}");
             assert_eq!(state, Body::Over);
         }

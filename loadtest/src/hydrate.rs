@@ -199,8 +199,7 @@ impl Device<'_> {
         // A page holds a change at least.
         for _ in 0..=self.changes {
             let asked = Instant::now();
-            let path =
-                format!("/sync/{}/pull?collection=tasks&since={since}&limit=1000", self.app);
+            let path = format!("/sync/{}/pull?collection=tasks&since={since}&limit=1000", self.app);
             let answer = connection.get(&path, &self.token, "reader").await?;
             if answer.status != 200 {
                 return Err(format!("a pull was answered {}", answer.status).into());

@@ -13,12 +13,15 @@ mod fanout;
 mod fleet;
 mod host;
 mod hydrate;
+mod mixed;
 mod plot;
 mod procfs;
 mod progress;
 mod push;
 mod report;
+mod soak;
 mod stats;
+mod stored;
 mod subscribe;
 mod swarm;
 mod tokens;
@@ -50,6 +53,11 @@ enum Command {
     /// A process that holds streams for the other commands.
     #[command(hide = true)]
     Subscribe(subscribe::Args),
+    /// The usual life of a fleet, at rates that rise until it is saturated.
+    Mixed(mixed::Args),
+    /// The usual life for minutes or hours, while an oracle looks for what is lost; exits with 1
+    /// where it finds something.
+    Soak(soak::Args),
     /// A new device that reads all its user has: by pull and by stream, against `COPY`.
     Hydrate(hydrate::Args),
     /// A node, as the fleets of the other commands run it.
@@ -64,7 +72,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 async fn main() -> ExitCode {
     let command = Cli::parse().command;
     // These end by themselves when they are interrupted.
-    let interruptible = !matches!(command, Command::Node(_));
+    let interruptible = !matches!(command, Command::Node(_) | Command::Soak(_));
     let outcome = tokio::select! {
         outcome = run(command) => outcome,
         // Dropping the command ends what it started.
@@ -85,6 +93,8 @@ async fn run(command: Command) -> Outcome {
         Command::Compare(args) => compare::run(args).await,
         Command::Fanout(args) => fanout::run(args).await,
         Command::Subscribe(args) => subscribe::run(args).await,
+        Command::Mixed(args) => mixed::run(args).await,
+        Command::Soak(args) => soak::run(args).await,
         Command::Hydrate(args) => hydrate::run(args).await,
         Command::Node(config) => {
             mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())

@@ -50,9 +50,9 @@ impl Progress {
         }
     }
 
-    /// Prints a line above the bar.
-    pub(crate) fn say(&self, line: &str) {
-        self.0.suspend(|| println!("{line}"));
+    /// Does something while the bar is out of the way: print, say.
+    pub(crate) fn aside(&self, what: impl FnOnce()) {
+        self.0.suspend(what);
     }
 }
 
