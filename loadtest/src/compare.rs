@@ -7,8 +7,14 @@
 mod baseline;
 mod flush;
 mod listeners;
+mod nchan;
+mod pull;
 mod push;
 mod row;
+mod size;
+mod statements;
+mod streams;
+mod wake;
 
 use std::time::Duration;
 
@@ -36,6 +42,9 @@ pub(crate) struct Args {
     /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
+    /// Install what is compared with and missing: nginx with nchan, by apt-get.
+    #[arg(long)]
+    install_peers: bool,
     /// A tenth of the stored changes, where there are many.
     #[arg(long)]
     quick: bool,
@@ -52,6 +61,14 @@ enum Section {
     OneSpace,
     /// A hundred idle listeners.
     Listeners,
+    /// Memory of idle streams, deliveries a CPU second, reads of feeds.
+    Streams,
+    /// From a push on one node to its event on another.
+    Wake,
+    /// What a pull with nothing new asks of Postgres.
+    Pull,
+    /// A page of a large log.
+    Size,
     /// A single client.
     OneClient,
 }
@@ -63,6 +80,10 @@ impl Section {
             Self::Batch => push::batch(bench).await,
             Self::OneSpace => push::one_space(bench).await,
             Self::Listeners => push::listeners(bench).await,
+            Self::Streams => streams::streams(bench).await,
+            Self::Wake => wake::wake(bench).await,
+            Self::Pull => pull::pull(bench).await,
+            Self::Size => size::size(bench).await,
             Self::OneClient => push::one_client(bench).await,
         }
     }
@@ -92,6 +113,9 @@ struct Findings {
 }
 
 pub(crate) async fn run(args: Args) -> Outcome {
+    if args.install_peers && nchan::missing().is_some() {
+        nchan::install().await?;
+    }
     let ground = Ground::start().await?;
     let flush = Flush::beside(ground.postgres.data())?.median(FLUSHES)?;
     let bench = Bench { ground, args };
@@ -100,7 +124,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         rounds: bench.args.rounds,
         seconds: bench.args.seconds,
         rows: Vec::new(),
-        left_out: Vec::new(),
+        left_out: nchan::missing().into_iter().collect(),
     };
     for section in <Section as clap::ValueEnum>::value_variants() {
         if bench.args.only.is_empty() || bench.args.only.contains(section) {

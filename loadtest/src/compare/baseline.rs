@@ -124,8 +124,7 @@ impl Client {
                     .await?;
             }
             Kind::Insert | Kind::InsertAndNotify => {
-                let statement =
-                    if kind == Kind::Insert { INSERT } else { INSERT_AND_NOTIFY };
+                let statement = if kind == Kind::Insert { INSERT } else { INSERT_AND_NOTIFY };
                 sqlx::query(statement)
                     .bind(Uuid::now_v7())
                     .bind(user)

@@ -77,7 +77,8 @@ pub(crate) struct Row {
 impl Row {
     /// Figures of interleaved rounds; `theirs` may be empty.
     pub(crate) fn new(name: &str, ours: &[f64], theirs: &[f64]) -> Self {
-        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        let ratios: Vec<f64> =
+            ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         Self {
             name: name.to_owned(),
             ours: Rounds::of(ours),
@@ -105,8 +106,10 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 7] {
-        let shown = |bound: Option<Bound>| bound.map_or("–".to_owned(), |bound| bound.to_string());
-        let ratio = self.ratio.map_or("–".to_owned(), |ratio| format!("{}×", short(ratio.median)));
+        let shown =
+            |bound: Option<Bound>| bound.map_or("–".to_owned(), |bound| bound.to_string());
+        let ratio =
+            self.ratio.map_or("–".to_owned(), |ratio| format!("{}×", short(ratio.median)));
         [
             self.name.clone(),
             range(&self.ours),
@@ -136,9 +139,8 @@ pub(crate) fn short(value: f64) -> String {
 /// The table, as Markdown whose columns stand in line.
 pub(crate) fn table(rows: &[Row]) -> String {
     let head = ["what", "ours [range]", "baseline [range]", "ratio", "gate", "aim", ""];
-    let lines: Vec<[String; 7]> = std::iter::once(head.map(str::to_owned))
-        .chain(rows.iter().map(Row::cells))
-        .collect();
+    let lines: Vec<[String; 7]> =
+        std::iter::once(head.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
     aligned(&lines)
 }
 
