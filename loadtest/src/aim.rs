@@ -70,7 +70,7 @@ impl Aim {
             nodes.push(ground.node(&database, &[]).await?);
         }
         let targets = nodes.iter().map(|node| node.target.clone()).collect();
-        Ok(Self { targets, tokens: ground.tokens()?, own: Some(Own { ground, nodes }) })
+        Ok(Self { targets, tokens: ground.tokens()?, own: Some(Own { nodes, ground }) })
     }
 
     /// Makes a user a member of a space. In a fleet that was not started here the auth service

@@ -13,7 +13,7 @@ use url::Url;
 use crate::Outcome;
 
 /// A request has no answer after this: something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The largest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;

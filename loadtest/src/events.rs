@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn events_are_whole_however_their_bytes_are_cut() {
-        let raw = b"10\r\nevent: spaces\nda\r\nA;x=y\r\nta: {}\n\nev\r\n1c\r\nent: changes\nid: 7\ndata: [1\
+        let raw = b"10\r\nevent: spaces\nda\r\nA;x=y\r\nta: {}\n\nev\r\n1b\r\nent: changes\nid: 7\ndata: [1\
             \r\n3\r\n]\n\n\r\n0\r\n\r\n";
         for cut in 0..raw.len() {
             let (mut body, mut searched, mut found) = (BytesMut::new(), 0, Vec::new());

@@ -108,6 +108,8 @@ impl Ground {
             ])
             .args(flags)
             .stdin(Stdio::null())
+            // Ctrl-C is for this process, which ends the node when it has done with it.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         let url: Url = format!("http://127.0.0.1:{port}").parse()?;

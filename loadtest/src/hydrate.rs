@@ -13,6 +13,7 @@ use crate::Outcome;
 use crate::aim::{Aim, AimArgs};
 use crate::client::Connection;
 use crate::events::Events;
+use crate::page::{count, cursor, is_there_more};
 use crate::plot::Plot;
 use crate::progress::Progress;
 use crate::push::{self, Load};
@@ -22,9 +23,7 @@ use crate::stats::{self, Latencies, Rounds, float};
 /// Changes of a push that fills the user's feed.
 const FILLING: usize = 500;
 /// One reading has no end after this.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// Every change on the wire has this once.
-const CHANGE: &[u8] = b"\"eventId\":";
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The flags.
 #[derive(Debug, clap::Args, Serialize)]
@@ -49,10 +48,13 @@ struct Reading {
     took: Duration,
 }
 
+/// Changes read so far, and the milliseconds since the beginning.
+type Course = Vec<(f64, f64)>;
+
 /// What the rounds of one way of reading brought.
 #[derive(Debug, Serialize)]
 struct Way {
-    way: &'static str,
+    name: &'static str,
     changes_a_second: Rounds,
     megabytes_a_second: Rounds,
     bytes_a_change: f64,
@@ -82,10 +84,11 @@ pub(crate) async fn run(args: Args) -> Outcome {
 
     let mut pages = stats::latencies();
     let (mut pulls, mut streams, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pulled, mut streamed) = (Course::new(), Course::new());
     let bar = Progress::count("reading", u64::from(args.rounds));
     for _ in 0..args.rounds {
-        pulls.push(timeout(PATIENCE, device.pull(&mut pages)).await??);
-        streams.push(timeout(PATIENCE, device.stream()).await??);
+        pulls.push(timeout(PATIENCE, device.pull(&mut pages, &mut pulled)).await??);
+        streams.push(timeout(PATIENCE, device.stream(&mut streamed)).await??);
         if let Some(url) = aim.admin_url() {
             copies.push(timeout(PATIENCE, device.copy(&url)).await??);
         }
@@ -99,6 +102,8 @@ pub(crate) async fn run(args: Args) -> Outcome {
     report.figure("ways", &ways);
     report.figure("page", percentiles(&pages));
     report.plot("pages", Plot::percentiles("Latency of a page of 1,000", &[("page", &pages)]));
+    let plot = Plot::cost("Time to read so many changes, last round", "changes", "ms");
+    report.plot("course", plot.curve("pull", pulled).curve("stream", streamed));
     report.finish(&args.output)
 }
 
@@ -109,14 +114,14 @@ fn print(args: &Args, ways: &[Way], pages: &Latencies, has_copy: bool) {
         args.changes, args.rounds
     ));
     say("way         changes/s                        MB/s   bytes/change   against COPY");
-    for way in ways.iter().filter(|way| has_copy || way.way != "copy") {
+    for way in ways.iter().filter(|way| has_copy || way.name != "copy") {
         let rate = way.changes_a_second;
         let ratio = way.against_copy.map_or_else(String::new, |r| {
             format!("{:.2}× ({:.2} – {:.2})", r.median, r.min, r.max)
         });
         say(&format!(
             "{:<8} {:>9.0} ({:>8.0} – {:>8.0}) {:>8.1} {:>14.0}   {ratio}",
-            way.way,
+            way.name,
             rate.median,
             rate.min,
             rate.max,
@@ -137,7 +142,7 @@ fn print(args: &Args, ways: &[Way], pages: &Latencies, has_copy: bool) {
 }
 
 impl Way {
-    fn of(way: &'static str, readings: &[Reading], copies: &[Reading], changes: u64) -> Self {
+    fn of(name: &'static str, readings: &[Reading], copies: &[Reading], changes: u64) -> Self {
         let rate = |reading: &Reading| float(changes) / reading.took.as_secs_f64();
         let size = |reading: &Reading| float(reading.bytes as u64);
         let all = |value: &dyn Fn(&Reading) -> f64| {
@@ -146,7 +151,7 @@ impl Way {
         let pairs = readings.iter().zip(copies);
         let ratios: Vec<f64> = pairs.map(|(one, copy)| rate(one) / rate(copy)).collect();
         Self {
-            way,
+            name,
             changes_a_second: all(&rate),
             megabytes_a_second: all(&|reading| size(reading) / reading.took.as_secs_f64() / 1e6),
             bytes_a_change: all(&|reading| size(reading) / float(changes)).median,
@@ -191,7 +196,8 @@ impl Device<'_> {
     }
 
     /// Reads page by page until there is no more.
-    async fn pull(&self, pages: &mut Latencies) -> Outcome<Reading> {
+    async fn pull(&self, pages: &mut Latencies, course: &mut Course) -> Outcome<Reading> {
+        course.clear();
         let begun = Instant::now();
         let mut connection = self.connect().await?;
         let (mut bytes, mut changes) = (0, 0);
@@ -207,6 +213,7 @@ impl Device<'_> {
             stats::record(pages, asked.elapsed());
             bytes += answer.body.len();
             changes += count(&answer.body);
+            course.push(point(changes, begun));
             if !is_there_more(&answer.body) {
                 break;
             }
@@ -216,7 +223,8 @@ impl Device<'_> {
     }
 
     /// Reads the backlog of a stream.
-    async fn stream(&self) -> Outcome<Reading> {
+    async fn stream(&self, course: &mut Course) -> Outcome<Reading> {
+        course.clear();
         let begun = Instant::now();
         let path = format!("/sync/{}/stream?collections=tasks&since=", self.app);
         let target = self.aim.target(0)?;
@@ -226,6 +234,7 @@ impl Device<'_> {
             let event = events.next().await?.ok_or("the stream ended early")?;
             bytes += event.data.len();
             changes += count(&event.data);
+            course.push(point(changes, begun));
         }
         self.reading("stream", begun, bytes, changes)
     }
@@ -262,31 +271,6 @@ impl Device<'_> {
     }
 }
 
-fn count(text: &[u8]) -> u64 {
-    memchr::memmem::find_iter(text, CHANGE).count() as u64
-}
-
-/// Whether a page says that there is more.
-pub(crate) fn is_there_more(body: &[u8]) -> bool {
-    memchr::memmem::rfind(body, b"\"hasMore\":true").is_some()
-}
-
-/// The cursor of a page or an event, found without reading all of it.
-pub(crate) fn cursor(body: &[u8]) -> Option<&str> {
-    const NAME: &[u8] = b"\"syncedUntil\":\"";
-    let begin = memchr::memmem::rfind(body, NAME)? + NAME.len();
-    let rest = body.get(begin..)?;
-    std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_are_skimmed() {
-        let page = br#"{"serverChanges":[{"eventId":"a"},{"eventId":"b"}],"syncedUntil":"2026","hasMore":true}"#;
-        assert_eq!((count(page), is_there_more(page), cursor(page)), (2, true, Some("2026")));
-        assert_eq!((count(b"{}"), is_there_more(b"{}"), cursor(b"{}")), (0, false, None));
-    }
+fn point(changes: u64, begun: Instant) -> (f64, f64) {
+    (float(changes), begun.elapsed().as_secs_f64() * 1000.0)
 }

@@ -14,11 +14,13 @@ mod fleet;
 mod host;
 mod hydrate;
 mod mixed;
+mod page;
 mod plot;
 mod procfs;
 mod progress;
 mod push;
 mod report;
+mod scale;
 mod soak;
 mod stats;
 mod stored;
@@ -29,6 +31,7 @@ mod tokens;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -48,6 +51,8 @@ enum Command {
     /// The budgets of the project: ours and plain servers side by side; exits with 1 where a gate
     /// is missed.
     Compare(compare::Args),
+    /// What a push and a pull cost in CPU, with more nodes and with more stored changes.
+    Scale(scale::Args),
     /// One space that many streams follow: latency of delivery, deliveries a CPU second, memory.
     Fanout(fanout::Args),
     /// A process that holds streams for the other commands.
@@ -76,7 +81,7 @@ async fn main() -> ExitCode {
     let outcome = tokio::select! {
         outcome = run(command) => outcome,
         // Dropping the command ends what it started.
-        _ = tokio::signal::ctrl_c(), if interruptible => Err("interrupted".into()),
+        () = interrupted(), if interruptible => Err("interrupted".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,10 +92,26 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Waits for Ctrl-C, or for being told to end.
+async fn interrupted() {
+    let mut told = signal(SignalKind::terminate()).ok();
+    let told = async {
+        match &mut told {
+            Some(told) => told.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = told => {}
+    }
+}
+
 async fn run(command: Command) -> Outcome {
     match command {
         Command::Push(args) => push::run(args).await,
         Command::Compare(args) => compare::run(args).await,
+        Command::Scale(args) => scale::run(args).await,
         Command::Fanout(args) => fanout::run(args).await,
         Command::Subscribe(args) => subscribe::run(args).await,
         Command::Mixed(args) => mixed::run(args).await,

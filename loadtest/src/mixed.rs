@@ -1,6 +1,7 @@
 //! `mixed`: the usual life of a fleet at rates that rise step by step, until it is saturated. The
 //! knee is the last step at which pulls were quick and nearly all that was due was done.
 
+pub(crate) mod figures;
 pub(crate) mod life;
 
 use std::time::Duration;
@@ -9,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::life::{Figures, Life, LifeArgs};
+use self::figures::Figures;
+use self::life::{Life, LifeArgs};
 use crate::Outcome;
 use crate::aim::{Aim, AimArgs};
 use crate::plot::{Plot, Scale};

@@ -82,6 +82,11 @@ impl Plot {
         self.with(Line { name: name.to_owned(), points, dots: true })
     }
 
+    /// Adds a line through so many points that none is marked.
+    pub(crate) fn curve(self, name: &str, points: Vec<(f64, f64)>) -> Self {
+        self.with(Line { name: name.to_owned(), points, dots: false })
+    }
+
     fn with(mut self, line: Line) -> Self {
         self.lines.push(line);
         self

@@ -23,7 +23,8 @@ use self::reader::Reader;
 use self::writer::{Pushes, Writer};
 use crate::Outcome;
 use crate::aim::{Aim, AimArgs};
-use crate::mixed::life::{Figures, Life, LifeArgs};
+use crate::mixed::figures::Figures;
+use crate::mixed::life::{Life, LifeArgs};
 use crate::plot::{Plot, Scale};
 use crate::progress::Progress;
 use crate::report::{Output, Report, percentiles};
@@ -71,10 +72,10 @@ struct Played {
 pub(crate) async fn run(args: Args) -> Outcome {
     let stop = CancellationToken::new();
     let interrupted = async {
-        tokio::signal::ctrl_c().await.ok();
+        crate::interrupted().await;
         stop.cancel();
         eprintln!("loadtest: ending early, then looking for what is lost; again to leave at once");
-        tokio::signal::ctrl_c().await.ok();
+        crate::interrupted().await;
     };
     tokio::select! {
         outcome = soak(&args, &stop) => outcome,
@@ -93,7 +94,7 @@ async fn soak(args: &Args, stop: &CancellationToken) -> Outcome {
     let stage = Stage::set(&aim, usize::from(args.users)).await?;
     let life = Life::begin(&aim, &args.life, seed).await?;
 
-    let mut played = play(args, &stage, life, &mut rng, stop).await;
+    let mut played = Box::pin(play(args, &stage, life, &mut rng, stop)).await;
     let mut lines: Vec<Line> = Vec::new();
     for user in 0..usize::from(args.users) {
         // A new device, which reads all from the start; through another node each.
@@ -124,7 +125,7 @@ async fn play(
     rng: &mut Rng,
     stop: &CancellationToken,
 ) -> Played {
-    let time = Duration::from_secs(60) * args.minutes;
+    let time = Duration::from_mins(u64::from(args.minutes));
     let warm_up = WARM_UP.min(time / 10);
     let over = CancellationToken::new();
     let living = async {
@@ -132,7 +133,7 @@ async fn play(
         life.run(rate, warm_up, stop).await;
         let mut quarters = Vec::new();
         for _ in 0..PARTS {
-            quarters.push(life.run(rate, (time - warm_up) / PARTS, stop).await);
+            quarters.push(life.run(rate, time.saturating_sub(warm_up) / PARTS, stop).await);
             if stop.is_cancelled() {
                 break;
             }
@@ -161,7 +162,7 @@ async fn play(
     let watching = drift::watch(stage.aim, time, &over);
     let all = async { tokio::join!(living, writing, streaming, pulling, watching) };
     let (quarters, pushes, mut readers, pulled, samples) =
-        Progress::time("soaking", time).beside(all).await;
+        Progress::time("soaking", time).beside(Box::pin(all)).await;
     readers.extend(pulled);
     Played { quarters, pushes, readers, samples }
 }
@@ -204,13 +205,17 @@ fn print(
         verdict.unknown,
         verdict.unpublished
     ));
-    verdict.examples.iter().for_each(|example| say(&format!("  {example}")));
+    for example in &verdict.examples {
+        say(&format!("  {example}"));
+    }
     let done: f64 = quarters.iter().map(Figures::done).sum::<f64>();
     let failures: u64 = quarters.iter().map(|one| one.failures).sum();
     let count = float(quarters.len().max(1) as u64);
     say(&format!("life: {:.0} requests/s done, {failures} failed", done / count));
     say("drift                        first ¼    last ¼");
-    drift.iter().for_each(|one| say(&one.row()));
+    for one in drift {
+        say(&one.row());
+    }
 }
 
 fn fill(
@@ -237,9 +242,9 @@ fn fill(
     let [memory, files] = drift::points(&played.samples);
     let seconds = ("seconds", Scale::Linear);
     let plot = Plot::new("Memory of the nodes", seconds, ("MiB", Scale::Linear));
-    report.plot("memory", plot.line("resident", memory));
+    report.plot("memory", plot.curve("resident", memory));
     let plot = Plot::new("Open files and sockets of the nodes", seconds, ("count", Scale::Linear));
-    report.plot("files", plot.line("open", files));
+    report.plot("files", plot.curve("open", files));
     if let (Some(first), Some(last)) = (played.quarters.first(), played.quarters.last()) {
         let all = [
             ("pull, first quarter", &first.pulls),

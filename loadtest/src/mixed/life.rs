@@ -12,13 +12,14 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::figures::Figures;
 use crate::Outcome;
 use crate::aim::Aim;
 use crate::client::{Connection, Target};
 use crate::events::Events;
-use crate::hydrate::cursor;
+use crate::page::cursor;
 use crate::push::user;
-use crate::stats::{self, Latencies, float};
+use crate::stats::{self, float};
 
 /// A stream stays no longer than this.
 const LONGEST_STREAM: Duration = Duration::from_secs(5);
@@ -56,53 +57,6 @@ impl LifeArgs {
     /// The seed, drawn where none is given.
     pub(crate) fn seed(&self) -> u64 {
         self.seed.unwrap_or_else(|| fastrand::u64(..))
-    }
-}
-
-/// What a time of life brought.
-#[derive(Debug, Clone)]
-pub(crate) struct Figures {
-    /// Requests a second that were due.
-    pub(crate) offered: f64,
-    pub(crate) took: Duration,
-    pub(crate) pulls: Latencies,
-    pub(crate) pushes: Latencies,
-    /// From the moment a stream was due to its first byte, connecting included.
-    pub(crate) streams: Latencies,
-    /// Pulls that brought no change.
-    pub(crate) nothing_new: u64,
-    pub(crate) failures: u64,
-}
-
-impl Figures {
-    fn none() -> Self {
-        Self {
-            offered: 0.0,
-            took: Duration::ZERO,
-            pulls: stats::latencies(),
-            pushes: stats::latencies(),
-            streams: stats::latencies(),
-            nothing_new: 0,
-            failures: 0,
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (mine, more) in [
-            (&mut self.pulls, &other.pulls),
-            (&mut self.pushes, &other.pushes),
-            (&mut self.streams, &other.streams),
-        ] {
-            mine.add(more).ok();
-        }
-        self.nothing_new += other.nothing_new;
-        self.failures += other.failures;
-    }
-
-    /// Requests a second that were answered, openings of streams included.
-    pub(crate) fn done(&self) -> f64 {
-        let count = self.pulls.len() + self.pushes.len() + self.streams.len();
-        float(count) / self.took.as_secs_f64()
     }
 }
 

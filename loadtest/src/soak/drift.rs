@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::aim::Aim;
-use crate::mixed::life::Figures;
+use crate::mixed::figures::Figures;
 use crate::procfs;
 use crate::stats::{Latencies, float, quantile};
 

@@ -181,7 +181,7 @@ impl Ledger {
             }
             let before = last.insert(change.writer, *number);
             one.out_of_order += u64::from(before.is_some_and(|before| before > *number));
-            for feed in self.feeds(line.user, change) {
+            for feed in change.feeds(line.user) {
                 let order = here.entry(feed).or_default();
                 order.insert(*number, order.len());
                 let place = orders.get(&feed).and_then(|order| order.get(number));
@@ -195,11 +195,13 @@ impl Ledger {
             orders.entry(feed).or_insert(order);
         }
     }
+}
 
-    /// The feeds of a user that a change stands in.
-    fn feeds(&self, user: usize, change: &Change) -> impl Iterator<Item = Feed> {
-        let own = (change.user == user).then_some(Feed::User(user));
-        own.into_iter().chain(change.space.map(Feed::Space))
+impl Change {
+    /// The feeds of a user that the change stands in.
+    fn feeds(&self, user: usize) -> impl Iterator<Item = Feed> {
+        let own = (self.user == user).then_some(Feed::User(user));
+        own.into_iter().chain(self.space.map(Feed::Space))
     }
 }
 

@@ -49,7 +49,9 @@ fn strangers_and_cursors_that_go_back_are_counted() {
     line.see(&ledger(), Some(1), Some(7));
     line.see(&ledger(), None, Some(7));
     line.see(&ledger(), Some(99), None);
-    ["b", "b", "c", "a"].iter().for_each(|cursor| line.go_on(cursor));
+    for cursor in ["b", "b", "c", "a"] {
+        line.go_on(cursor);
+    }
     let verdict = ledger().judge(&[line]);
     assert_eq!((verdict.unknown, verdict.cursors_back, verdict.examples.len()), (3, 1, 1));
 }
