@@ -10,7 +10,7 @@ mod listeners;
 mod nchan;
 mod pull;
 mod push;
-mod row;
+pub(crate) mod row;
 mod size;
 mod statements;
 mod streams;
