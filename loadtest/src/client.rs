@@ -43,6 +43,11 @@ impl Target {
         Ok(Self { address, host: format!("{host}:{port}") })
     }
 
+    /// Its URL.
+    pub(crate) fn url(&self) -> Outcome<Url> {
+        Ok(format!("http://{}", self.host).parse()?)
+    }
+
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Outcome<Connection> {
         self.connect_from(None).await

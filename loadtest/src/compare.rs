@@ -16,10 +16,12 @@ mod statements;
 mod streams;
 mod wake;
 
-use std::time::Duration;
+use serde::Serialize;
 
 use crate::Outcome;
 use crate::fleet::Ground;
+use crate::host::Host;
+use crate::report::{Output, Report};
 
 use self::flush::Flush;
 use self::row::{Row, Verdict, table};
@@ -28,7 +30,7 @@ use self::row::{Row, Verdict, table};
 const FLUSHES: usize = 200;
 
 /// The flags.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Args {
     /// Interleaved rounds of each measurement.
     #[arg(long, default_value_t = 5)]
@@ -39,19 +41,20 @@ pub(crate) struct Args {
     /// Only these sections; all of them if none is named.
     #[arg(long, value_enum)]
     only: Vec<Section>,
-    /// Print JSON instead of the table.
-    #[arg(long)]
-    json: bool,
     /// Install what is compared with and missing: nginx with nchan, by apt-get.
     #[arg(long)]
     install_peers: bool,
     /// A tenth of the stored changes, where there are many.
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    output: Output,
 }
 
 /// Rows that are measured together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 enum Section {
     /// Single changes against one transaction a push, with and without notification.
     Push,
@@ -74,6 +77,21 @@ enum Section {
 }
 
 impl Section {
+    /// The databases that it makes.
+    fn databases(self) -> &'static [&'static str] {
+        match self {
+            Self::Push => &["single"],
+            Self::Batch => &["batch"],
+            Self::OneSpace => &["one_space"],
+            Self::Listeners => &["listeners"],
+            Self::OneClient => &["one_client"],
+            Self::Streams => &["streams"],
+            Self::Wake => &["wake"],
+            Self::Pull => &["pull"],
+            Self::Size => &["large", "small"],
+        }
+    }
+
     async fn run(self, bench: &Bench) -> Outcome<Vec<Row>> {
         match self {
             Self::Push => push::single(bench).await,
@@ -102,55 +120,38 @@ impl Bench {
     }
 }
 
-/// What a run found.
-#[derive(Debug, serde::Serialize)]
-struct Findings {
-    flush_microseconds: f64,
-    rounds: usize,
-    seconds: u64,
-    rows: Vec<Row>,
-    left_out: Vec<String>,
-}
-
 pub(crate) async fn run(args: Args) -> Outcome {
+    let mut report = Report::begin("compare", &args);
     if args.install_peers && nchan::missing().is_some() {
         nchan::install().await?;
     }
     let ground = Ground::start().await?;
     let flush = Flush::beside(ground.postgres.data())?.median(FLUSHES)?;
+    report.environment(Host::look(Some(&ground.admin_url("postgres")), Some(flush)).await);
     let bench = Bench { ground, args };
-    let mut findings = Findings {
-        flush_microseconds: flush.as_secs_f64() * 1e6,
-        rounds: bench.args.rounds,
-        seconds: bench.args.seconds,
-        rows: Vec::new(),
-        left_out: nchan::missing().into_iter().collect(),
-    };
+    let mut rows: Vec<Row> = Vec::new();
     for section in <Section as clap::ValueEnum>::value_variants() {
         if bench.args.only.is_empty() || bench.args.only.contains(section) {
-            findings.rows.extend(section.run(&bench).await?);
+            rows.extend(section.run(&bench).await?);
+            // So that nothing is left to do in it while others are measured.
+            for database in section.databases() {
+                bench.ground.postgres.drop_database(database).await?;
+            }
         }
     }
-    print(&findings, flush, bench.args.json)?;
-    let missed = findings.rows.iter().filter(|row| row.verdict == Verdict::FallsShort).count();
+    let Args { rounds, seconds, output, .. } = &bench.args;
+    output
+        .say(&format!("Flush of 8 KB: {flush:.0?}. Medians of {rounds} rounds of {seconds} s.\n"));
+    output.say(&table(&rows));
+    if let Some(missing) = nchan::missing() {
+        output.say(&format!("left out: {missing}"));
+        report.figure("left_out", missing);
+    }
+    let missed = rows.iter().filter(|row| row.verdict == Verdict::FallsShort).count();
+    report.figure("rows", rows);
+    report.finish(output)?;
     if missed > 0 {
         return Err(format!("{missed} of the gates are missed").into());
-    }
-    Ok(())
-}
-
-fn print(findings: &Findings, flush: Duration, json: bool) -> Outcome {
-    if json {
-        println!("{}", serde_json::to_string_pretty(findings)?);
-        return Ok(());
-    }
-    println!(
-        "Flush of 8 KB: {flush:.0?} (median of {FLUSHES}). {} rounds of {} s.\n",
-        findings.rounds, findings.seconds
-    );
-    println!("{}", table(&findings.rows));
-    for line in &findings.left_out {
-        println!("left out: {line}");
     }
     Ok(())
 }

@@ -4,34 +4,30 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::sleep;
-use url::Url;
 
 use crate::Outcome;
+use crate::aim::{Aim, AimArgs};
 use crate::client::Target;
-use crate::fleet::{Ground, NodeProcess};
+use crate::plot::Plot;
 use crate::procfs;
 use crate::push::{self, Clients, Load, Outcomes};
+use crate::report::{Output, Report};
 use crate::stats::{float, quantile};
 use crate::subscribe;
 use crate::swarm::{Brought, Follow, Swarm};
-use crate::tokens::{TokenArgs, Tokens};
 
 /// What was opened or pushed has arrived everywhere after this.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The flags.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Args, Serialize)]
 pub(crate) struct Args {
-    /// URL of a node; repeat it for several. Without one, a fleet is started. The users `user-N`
-    /// and `reader-N` of another fleet are to be members of the space already.
-    #[arg(long = "node", value_name = "URL")]
-    nodes: Vec<Url>,
+    /// Who follows and pushes in another fleet (`reader-N`, `user-N`) is to be a member of the
+    /// space already.
     #[command(flatten)]
-    tokens: TokenArgs,
-    /// Nodes of the fleet that is started.
-    #[arg(long, default_value_t = 1)]
-    start: usize,
+    aim: AimArgs,
     /// Streams over all nodes.
     #[arg(long, default_value_t = 1_000)]
     streams: usize,
@@ -50,13 +46,13 @@ pub(crate) struct Args {
     /// Let them push into their own feeds instead, so that the streams stay idle.
     #[arg(long)]
     idle: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    output: Output,
 }
 
 /// What a run found.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Serialize)]
 struct Findings {
     streams: usize,
     streams_failed: usize,
@@ -82,36 +78,21 @@ struct Findings {
 }
 
 pub(crate) async fn run(args: Args) -> Outcome {
-    let ground = if args.nodes.is_empty() { Some(Ground::start().await?) } else { None };
-    let mut own = Vec::new();
-    let tokens = match &ground {
-        Some(ground) => {
-            own = start(ground, &args).await?;
-            ground.tokens()?
-        }
-        None => {
-            let url = args.tokens.token_url.as_deref();
-            Tokens::new(url.ok_or("--token-url says where tokens of the fleet come from")?)?
-        }
-    };
-    let urls: Vec<Url> = if own.is_empty() {
-        args.nodes.clone()
-    } else {
-        own.iter().map(|node: &NodeProcess| node.url.clone()).collect()
-    };
-    let mut targets = Vec::new();
-    for url in &urls {
-        targets.push(Target::resolve(url).await?);
-    }
-    let mut writers = Clients::connect(&targets, &tokens, args.writers).await?;
+    let mut report = Report::begin("fanout", &args);
+    let aim = Aim::take(&args.aim).await?;
+    report.environment(aim.host().await);
+    join(&aim, &args);
+    let mut writers = Clients::connect(&aim.targets, &aim.tokens, args.writers).await?;
     // So that what a node holds anyhow is not counted for the streams; not into the space, whose
     // history those who join it would read.
     let load = load(&args);
     writers.run(&Load { seconds: 1, space: None, ..load.clone() }).await;
 
-    let pids: Vec<u32> = own.iter().map(|node| node.pid).collect();
+    let pids = aim.pids();
     let before = held(&pids)?;
-    let follow = Follow::App { name: "loadtest".to_owned(), token_url: tokens.url().to_owned() };
+    let urls = aim.targets.iter().map(Target::url).collect::<Outcome<Vec<_>>>()?;
+    let token_url = aim.tokens.url().to_owned();
+    let follow = Follow::App { name: load.app.clone(), token_url };
     let mut swarm = Swarm::open(&urls, &follow, args.streams).await?;
     sleep(SETTLE).await;
     let after = held(&pids)?;
@@ -123,7 +104,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let cpu = procfs::cpu_of(&pids)? - cpu;
     let brought = swarm.report().await?;
     let mut findings = findings(&swarm, &outcomes, &brought, &args);
-    if !own.is_empty() {
+    if !pids.is_empty() {
         let each = |after: u64, before: u64| {
             Some(float(after.saturating_sub(before)) / float(swarm.open as u64))
         };
@@ -132,7 +113,11 @@ pub(crate) async fn run(args: Args) -> Outcome {
         findings.private_bytes_per_stream = each(after.private, before.private);
         findings.resident_bytes_per_stream = each(after.resident, before.resident);
     }
-    print(&findings, args.json)
+    findings.say(&args.output);
+    report.figure("findings", findings);
+    let lines = [("push", &outcomes.latencies), ("push to socket", &brought.latencies)];
+    report.plot("latency", Plot::percentiles("Latency", &lines));
+    report.finish(&args.output)
 }
 
 fn load(args: &Args) -> Load {
@@ -146,18 +131,12 @@ fn load(args: &Args) -> Load {
     }
 }
 
-/// A fleet of our own in which all users are members of the space.
-async fn start(ground: &Ground, args: &Args) -> Outcome<Vec<NodeProcess>> {
-    (0..args.writers).for_each(|number| ground.issuer.join(&push::user(number), &args.space));
+/// Makes all users members of the space.
+fn join(aim: &Aim, args: &Args) {
+    (0..args.writers).for_each(|number| aim.join(&push::user(number), &args.space));
     for number in (0..args.streams).step_by(subscribe::STREAMS_EACH) {
-        ground.issuer.join(&subscribe::user(number), &args.space);
+        aim.join(&subscribe::user(number), &args.space);
     }
-    let database = ground.database("fanout").await?;
-    let mut nodes = Vec::new();
-    for _ in 0..args.start.max(1) {
-        nodes.push(ground.node(&database, &[]).await?);
-    }
-    Ok(nodes)
 }
 
 /// What these processes hold together.
@@ -199,39 +178,36 @@ fn findings(swarm: &Swarm, outcomes: &Outcomes, brought: &Brought, args: &Args) 
     }
 }
 
-fn print(findings: &Findings, json: bool) -> Outcome {
-    if json {
-        println!("{}", serde_json::to_string_pretty(findings)?);
-        return Ok(());
+impl Findings {
+    fn say(&self, output: &Output) {
+        let f = self;
+        let say = |line: String| output.say(&line);
+        say(format!("{} streams, {} failed, {} lost", f.streams, f.streams_failed, f.streams_lost));
+        say(format!(
+            "{:.0} pushes/s, {} failed; p50 {:.1} ms, p99 {:.1} ms",
+            f.pushes_per_second, f.pushes_failed, f.push_p50_ms, f.push_p99_ms
+        ));
+        say(format!(
+            "{:.0} deliveries/s, {} of {} expected",
+            f.deliveries_per_second, f.deliveries, f.deliveries_expected
+        ));
+        say(format!(
+            "push to socket: p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms",
+            f.delivery_p50_ms,
+            f.delivery_p90_ms,
+            f.delivery_p99_ms,
+            f.delivery_p999_ms,
+            f.delivery_max_ms
+        ));
+        if let (Some(cpu), Some(each)) = (f.node_cpu_seconds, f.deliveries_per_cpu_second) {
+            say(format!("{each:.0} deliveries a CPU second of the nodes ({cpu:.2} s)"));
+        }
+        if let (Some(private), Some(resident)) =
+            (f.private_bytes_per_stream, f.resident_bytes_per_stream)
+        {
+            say(format!(
+                "an idle stream holds {private:.0} bytes of private memory, {resident:.0} resident"
+            ));
+        }
     }
-    let f = findings;
-    println!("{} streams, {} failed, {} lost", f.streams, f.streams_failed, f.streams_lost);
-    println!(
-        "{:.0} pushes/s, {} failed; p50 {:.1} ms, p99 {:.1} ms",
-        f.pushes_per_second, f.pushes_failed, f.push_p50_ms, f.push_p99_ms
-    );
-    println!(
-        "{:.0} deliveries/s, {} of {} expected",
-        f.deliveries_per_second, f.deliveries, f.deliveries_expected
-    );
-    println!(
-        "push to socket: p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms",
-        f.delivery_p50_ms,
-        f.delivery_p90_ms,
-        f.delivery_p99_ms,
-        f.delivery_p999_ms,
-        f.delivery_max_ms
-    );
-    if let (Some(cpu), Some(each), Some(private), Some(resident)) = (
-        f.node_cpu_seconds,
-        f.deliveries_per_cpu_second,
-        f.private_bytes_per_stream,
-        f.resident_bytes_per_stream,
-    ) {
-        println!("{each:.0} deliveries a CPU second of the nodes ({cpu:.2} s)");
-        println!(
-            "an idle stream holds {private:.0} bytes of private memory, {resident:.0} resident"
-        );
-    }
-    Ok(())
 }

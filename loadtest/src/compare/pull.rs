@@ -29,7 +29,7 @@ pub(super) async fn pull(bench: &Bench) -> Outcome<Vec<Row>> {
     let mut statements = Statements::of(ground, DATABASE).await?;
     let tokens = ground.tokens()?;
     let before = ground.node(&url, &[]).await?;
-    let mut client = Clients::connect(&[before.target.clone()], &tokens, 1).await?;
+    let mut client = Clients::connect(std::slice::from_ref(&before.target), &tokens, 1).await?;
     let load = Load {
         clients: 1,
         changes: 1,

@@ -152,16 +152,14 @@ pub(crate) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
             *width = cell.chars().count().max(*width);
         }
     }
-    let mut text = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        let cells: Vec<String> =
-            line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text += &format!("| {} |\n", cells.join(" | "));
-        if index == 0 {
-            text += &format!("|{}|\n", widths.map(|width| "-".repeat(width + 2)).join("|"));
-        }
-    }
-    text
+    let show = |line: &[String; N]| {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+    };
+    let mut text: Vec<String> = lines.iter().map(show).collect();
+    let rule = widths.map(|width| "-".repeat(width + 2)).join("|");
+    text.insert(text.len().min(1), format!("|{rule}|\n"));
+    text.concat()
 }
 
 #[cfg(test)]
