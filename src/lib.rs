@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod grant;
 pub mod doorbell;
 pub mod progress;
+pub mod group;
 pub mod watermark;
 // The database.
 pub mod store;

@@ -10,10 +10,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::grant::Reader;
+use crate::group::Desk;
 use crate::id::Stamp;
 use crate::metrics;
 use crate::progress::Progress;
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The most questions that wait; further ones are put one by one.
 const MAX_WAITING: usize = 4096;
+
+/// With so many, a group does not wait for others to be answered.
+const ENOUGH: usize = 64;
 
 /// The most questions of one statement.
 const MAX_GROUP: usize = 256;
@@ -50,15 +54,14 @@ pub struct Lanes {
     store: Store,
     progress: Progress,
     spaces: bool,
-    queue: Arc<Mutex<mpsc::Receiver<Asked>>>,
+    desk: Desk<Asked>,
 }
 
 /// A desk for questions, and its lanes. `spaces`: whether there are any.
 #[must_use]
 pub fn news(store: &Store, progress: Progress, spaces: bool) -> (News, Lanes) {
     let (sender, queue) = mpsc::channel(MAX_WAITING);
-    let queue = Arc::new(Mutex::new(queue));
-    (News(sender), Lanes { store: store.clone(), progress, spaces, queue })
+    (News(sender), Lanes { store: store.clone(), progress, spaces, desk: Desk::new(queue) })
 }
 
 impl News {
@@ -96,21 +99,13 @@ impl Lanes {
         (0..LANES).map(move |_| {
             let (this, stop) = (Arc::clone(&this), stop.clone());
             async move {
-                while let Some(Some(group)) = stop.run_until_cancelled(this.next_group()).await {
+                let has_room = |group: &[Asked]| group.len() < MAX_GROUP;
+                while let Some((group, working)) = this.desk.next(ENOUGH, has_room, &stop).await {
                     this.answer(group).await;
+                    drop(working);
                 }
             }
         })
-    }
-
-    async fn next_group(&self) -> Option<Vec<Asked>> {
-        let mut queue = self.queue.lock().await;
-        let mut group = vec![queue.recv().await?];
-        while group.len() < MAX_GROUP {
-            let Ok(asked) = queue.try_recv() else { break };
-            group.push(asked);
-        }
-        Some(group)
     }
 
     async fn answer(&self, mut group: Vec<Asked>) {

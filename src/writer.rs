@@ -13,12 +13,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::grant;
+use crate::group::Desk;
 use crate::id::Stamp;
 use crate::metrics;
 use crate::progress::Progress;
@@ -27,6 +28,8 @@ use crate::store::{Appended, Lane, NewRow, Store, StoreError};
 
 /// The most pushes in a batch.
 const BATCH_PUSHES: usize = 256;
+/// With so many, a batch does not wait for others to be stored.
+const BATCH_ENOUGH: usize = 64;
 /// A batch takes no further push when it has this many changes.
 const BATCH_CHANGES: usize = 2_000;
 /// A batch takes no further push when it has this many bytes.
@@ -103,7 +106,7 @@ pub struct Lanes(Vec<LaneTask>);
 #[derive(Debug)]
 struct LaneTask {
     lane: Lane,
-    queue: Arc<Mutex<mpsc::Receiver<Push>>>,
+    desk: Arc<Desk<Push>>,
     patience: Duration,
 }
 
@@ -112,15 +115,15 @@ struct LaneTask {
 pub fn writer(store: &Store, progress: Progress, settings: &Settings) -> (Writer, Lanes) {
     let (small, small_queue) = mpsc::channel(settings.queue);
     let (large, large_queue) = mpsc::channel(settings.queue);
-    let task = |queue: &Arc<Mutex<mpsc::Receiver<Push>>>| LaneTask {
+    let task = |desk: &Arc<Desk<Push>>| LaneTask {
         lane: store.lane(),
-        queue: Arc::clone(queue),
+        desk: Arc::clone(desk),
         patience: settings.patience,
     };
-    let (small_queue, large_queue) =
-        (Arc::new(Mutex::new(small_queue)), Arc::new(Mutex::new(large_queue)));
-    let mut lanes: Vec<_> = (0..settings.lanes).map(|_| task(&small_queue)).collect();
-    lanes.push(task(&large_queue));
+    let (small_desk, large_desk) =
+        (Arc::new(Desk::new(small_queue)), Arc::new(Desk::new(large_queue)));
+    let mut lanes: Vec<_> = (0..settings.lanes).map(|_| task(&small_desk)).collect();
+    lanes.push(task(&large_desk));
     (Writer { small, large, progress, patience: settings.patience }, Lanes(lanes))
 }
 
@@ -178,28 +181,11 @@ impl Lanes {
 
 impl LaneTask {
     async fn run(mut self, stop: CancellationToken) {
-        while let Some(batch) = self.next_batch(&stop).await {
+        let desk = Arc::clone(&self.desk);
+        while let Some((batch, working)) = desk.next(BATCH_ENOUGH, has_room, &stop).await {
             self.store(batch).await;
+            drop(working);
         }
-    }
-
-    /// Whatever waits, within the bounds of a batch.
-    async fn next_batch(&self, stop: &CancellationToken) -> Option<Vec<Push>> {
-        let mut queue = self.queue.lock().await;
-        let first = tokio::select! {
-            biased;
-            first = queue.recv() => first?,
-            () = stop.cancelled() => return None,
-        };
-        let (mut changes, mut bytes) = (first.changes.len(), first.bytes);
-        let mut batch = vec![first];
-        while batch.len() < BATCH_PUSHES && changes < BATCH_CHANGES && bytes < BATCH_BYTES {
-            let Ok(push) = queue.try_recv() else { break };
-            changes += push.changes.len();
-            bytes += push.bytes;
-            batch.push(push);
-        }
-        Some(batch)
     }
 
     async fn store(&mut self, mut batch: Vec<Push>) {
@@ -260,6 +246,13 @@ impl LaneTask {
             }
         }
     }
+}
+
+/// Whether a batch takes another push.
+fn has_room(batch: &[Push]) -> bool {
+    let changes: usize = batch.iter().map(|push| push.changes.len()).sum();
+    let bytes: usize = batch.iter().map(|push| push.bytes).sum();
+    batch.len() < BATCH_PUSHES && changes < BATCH_CHANGES && bytes < BATCH_BYTES
 }
 
 /// Bytes of a change's payload.
