@@ -36,10 +36,9 @@ impl Tokens {
     pub(crate) async fn of(&self, user: &str) -> Outcome<String> {
         let url: Url = self.0.replace("{user}", user).parse()?;
         let mut connection = Target::resolve(&url).await?.connect().await?;
-        let path = url.query().map_or_else(
-            || url.path().to_owned(),
-            |query| format!("{}?{query}", url.path()),
-        );
+        let path = url
+            .query()
+            .map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         let answer = connection.get(&path, "", "").await?;
         if answer.status != 200 {
             return Err(format!("no token for {user}: status {}", answer.status).into());

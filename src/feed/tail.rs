@@ -1,6 +1,7 @@
 //! The live end of one feed. Pure.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -19,12 +20,21 @@ pub struct Entry {
     pub client: Option<ClientId>,
     /// The change as JSON, shared by all feeds and streams.
     pub json: Bytes,
+    /// The event that carries it alone, up to some stamp: mostly the same for all streams.
+    pub event: OnceLock<(Stamp, Bytes)>,
 }
 
 impl Entry {
-    /// What it costs to keep: its text, and about this much beside it.
+    /// The event that carries this change alone, up to `until`: as it was written for another
+    /// stream, or now.
+    pub fn alone(&self, until: Stamp, write: impl Fn() -> Bytes) -> Bytes {
+        let (written_until, event) = self.event.get_or_init(|| (until, write()));
+        if *written_until == until { event.clone() } else { write() }
+    }
+
+    /// What it costs to keep: its text, once more as an event, and about this much beside it.
     fn weight(&self) -> usize {
-        self.json.len() + 200
+        2 * self.json.len() + 400
     }
 }
 

@@ -27,6 +27,7 @@ fn brought(stamp: Stamp) -> Brought {
         author: UserId::new("bob").unwrap(),
         client: None,
         json: bytes::Bytes::from_static(b"{}"),
+        event: std::sync::OnceLock::new(),
     };
     Brought::from([(home(), vec![Arc::new(entry)])])
 }

@@ -7,11 +7,13 @@
 mod frames;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Api;
 use super::answer::{self, Share};
@@ -72,6 +74,10 @@ pub(super) struct Session {
     spaces: Option<Vec<SpaceId>>,
     heartbeat: Instant,
     expires: Instant,
+    /// For what comes first. Kept, because most wake-ups leave it as it is.
+    timer: Pin<Box<Sleep>>,
+    /// The node drains. Kept for the same reason.
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
     look_up: LookUp,
     /// When it leaves, once the node drains.
     leaves: Option<Instant>,
@@ -93,6 +99,8 @@ impl Session {
             following: Following::begin(Arc::clone(&api.feeds), reader.clone()),
             heartbeat: now + api.limits.heartbeat,
             expires: now + left.min(Duration::from_hours(8760)),
+            timer: Box::pin(sleep_until(now + api.limits.heartbeat)),
+            draining: Box::pin(api.drain.streams.clone().cancelled_owned()),
             look_up: LookUp { at: now, requested: false },
             api,
             reader,
@@ -132,9 +140,11 @@ impl Session {
             } else if now >= self.heartbeat {
                 self.beat();
             } else if now >= self.look_up.at && self.begun && self.api.members.spaces_on() {
-                self.look_up().await;
+                // Boxed, as what follows: a stream that waits is not to keep room for what it
+                // seldom does.
+                Box::pin(self.look_up()).await;
             } else if !self.live {
-                self.read().await;
+                Box::pin(self.read()).await;
             } else {
                 self.take().await;
             }
@@ -240,14 +250,16 @@ impl Session {
     /// Waits for what comes first.
     async fn wait(&mut self, retry: Option<Instant>) {
         let leaves = self.leaves();
-        let drain = &self.api.drain;
+        let look_up = Some(self.look_up.at).filter(|_| self.begun && self.api.members.spaces_on());
+        let next = [leaves, retry, look_up].into_iter().flatten();
+        let next = next.fold(self.expires.min(self.heartbeat), Instant::min);
+        if self.timer.deadline() != next {
+            self.timer.as_mut().reset(next);
+        }
         tokio::select! {
             biased;
-            () = sleep_until(self.expires.min(self.heartbeat)) => {}
-            () = sleep_until(leaves.unwrap_or(self.expires)), if leaves.is_some() => {}
-            () = sleep_until(retry.unwrap_or(self.expires)), if retry.is_some() => {}
-            () = sleep_until(self.look_up.at), if self.begun && self.api.members.spaces_on() => {}
-            () = drain.streams.cancelled(), if leaves.is_none() => {}
+            () = &mut self.timer => {}
+            () = &mut self.draining, if leaves.is_none() => {}
             () = self.following.moved(), if retry.is_none() => {}
         }
     }
@@ -323,12 +335,25 @@ impl Session {
 
     /// Sends what the tails held.
     fn send_taken(&mut self, taken: &Taken) {
-        let mut out = Vec::new();
-        frames::taken(taken, &mut out);
+        self.ready.push_back(frames::taken(taken));
         self.cursor = Cursor::at(taken.until);
         if let Some(last) = taken.entries.last() {
             metrics::delivered(last.stamp.age());
         }
-        self.ready.push_back(out.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_waits_is_small() {
+        fn size<T>(_: impl FnOnce(&'static mut Session) -> T) -> usize {
+            size_of::<T>()
+        }
+        assert!(size_of::<Session>() <= 512, "{} bytes", size_of::<Session>());
+        let waiting = size(|session| session.next());
+        assert!(waiting <= 512, "{waiting} bytes: what is done seldom is to be boxed");
     }
 }

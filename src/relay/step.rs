@@ -141,6 +141,7 @@ fn sort_into_feeds(rows: Vec<FeedRow>, (low, high): (Stamp, Stamp), ids: &[FeedI
                 author: author.clone(),
                 client: client.clone(),
                 json: json.clone(),
+                event: std::sync::OnceLock::new(),
             }));
         };
         put(Owner::User(author.clone()), row.change.stamp);

@@ -1,5 +1,7 @@
 //! The events of a stream: runs of one table, in stamp order, each with its exact cursor.
 
+use bytes::Bytes;
+
 use crate::feed::Taken;
 use crate::http::page::ReadPage;
 use crate::id::TableName;
@@ -23,7 +25,20 @@ pub(super) fn page(page: &ReadPage, tables: &Tables, out: &mut Vec<u8>) {
 }
 
 /// What the tails held as events. The last one carries the cursor where that ends.
-pub(super) fn taken(taken: &Taken, out: &mut Vec<u8>) {
+pub(super) fn taken(taken: &Taken) -> Bytes {
+    let write = || {
+        let mut out = Vec::new();
+        write_taken(taken, &mut out);
+        out.into()
+    };
+    match &taken.entries[..] {
+        // Most often, and then the same for all who follow.
+        [entry] if !taken.more => entry.alone(taken.until, write),
+        _ => write(),
+    }
+}
+
+fn write_taken(taken: &Taken, out: &mut Vec<u8>) {
     let mut runs = taken.entries.chunk_by(|a, b| a.table == b.table).peekable();
     while let Some(run) = runs.next() {
         let [.., end] = run else { continue };
