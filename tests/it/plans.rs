@@ -72,6 +72,16 @@ fn moved(low: &str) -> String {
     )
 }
 
+/// Three readers who ask at once: one who owns a third of all, a member of a large space, nobody.
+fn news(since: &str) -> String {
+    format!(
+        "select count(*) filter (where news) from sync_news('{{big,late,nobody}}', \
+         '{{todo,todo,todo}}', '{{null,null,null}}', array['', '', 't1'], \
+         array[repeat(U&'\\+10FFFF', 64), repeat(U&'\\+10FFFF', 64), 't1'], \
+         array_fill(timestamptz '{since}Z', array[3]), '2026-01-01 00:00:01Z', false, true)"
+    )
+}
+
 struct Case {
     name: &'static str,
     query: String,
@@ -109,6 +119,8 @@ fn cases() -> Vec<Case> {
         ),
         case("nothing new", page("big", ALL, end), 1, IDLE_BLOCKS),
         case("a stranger", page("nobody", ALL, "1970-01-01"), 1, IDLE_BLOCKS),
+        case("is there news, and there is none", news(end), 0, IDLE_BLOCKS),
+        case("is there news, and there is", news("2026-01-01 00:00:00.5"), 2, IDLE_BLOCKS),
         case("a step with nothing", feeds("00:00:01"), 0, IDLE_BLOCKS),
         case("a step of 300 stamps", feeds("00:00:00.999700"), 200, 2 * IDLE_BLOCKS),
         case("a step that is too much", feeds("00:00:00"), 1001, PAGE_BLOCKS),
