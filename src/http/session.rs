@@ -353,7 +353,7 @@ mod tests {
             size_of::<T>()
         }
         assert!(size_of::<Session>() <= 512, "{} bytes", size_of::<Session>());
-        let waiting = size(|session| session.next());
+        let waiting = size(Session::next);
         assert!(waiting <= 512, "{waiting} bytes: what is done seldom is to be boxed");
     }
 }
