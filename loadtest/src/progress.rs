@@ -14,7 +14,7 @@ impl Progress {
         Self::new(what, total, "{msg:24} {wide_bar} {human_pos}/{human_len}, {eta} left")
     }
 
-    /// Fills by itself within `time`: [`Self::tick`] moves it.
+    /// Fills by itself within `time`.
     pub(crate) fn time(what: &str, time: Duration) -> Self {
         Self::new(what, time.as_secs().max(1), "{msg:24} {wide_bar} {pos}/{len} s")
     }

@@ -16,7 +16,7 @@ use crate::stats::{Latencies, float};
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Report")]
 pub(crate) struct Output {
-    /// Folder for the report and its plots [default: target/loadtest/<command>-<time>]
+    /// Folder for the report and its plots (by default `target/loadtest/COMMAND-TIME`)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print the report as JSON, and nothing else.
