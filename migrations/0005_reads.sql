@@ -26,7 +26,8 @@ create function sync_page(
         data text, field_timestamps text, schema_version integer, space_id text, actor text,
         origin text, clock timestamptz, more boolean, pending timestamptz, whole boolean,
         spaces text[])
-    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off
+    set enable_sort = off set jit = off
     set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_variable
 declare
@@ -144,7 +145,8 @@ create function sync_news(
     readers text[], apps text[], clients text[], lows text[], highs text[], sinces timestamptz[],
     bound timestamptz, upto_clock boolean, with_spaces boolean)
     returns table (clock timestamptz, news boolean, whole boolean, spaces text[])
-    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off
+    set enable_sort = off set jit = off
     set enable_hashjoin = off set enable_mergejoin = off
     set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_variable
@@ -212,7 +214,8 @@ create function sync_feeds(users text[], user_apps text[], spaces text[], space_
     returns table (id uuid, app_id text, table_name text, record_id text, user_id text, op text,
         data text, field_timestamps text, schema_version integer, space_id text, actor text,
         origin text, client_id text, created_at timestamptz, space_at timestamptz)
-    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off
+    set enable_sort = off set jit = off
     set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
@@ -257,7 +260,8 @@ $$;
 
 -- The apps in which a user ('u') or a space ('s') has changes: one index probe each.
 create function sync_apps(kind text, who text) returns setof text
-    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off
+    set enable_sort = off set jit = off
     set plan_cache_mode = force_generic_plan as $$
 declare
     app text := '';
@@ -284,7 +288,8 @@ $$;
 create function sync_moved(users text[], user_apps text[], spaces text[], space_apps text[],
     low timestamptz, high timestamptz)
     returns table (kind text, owner text, app text, tables text[])
-    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off set jit = off
+    language plpgsql volatile set enable_bitmapscan = off set enable_seqscan = off
+    set enable_sort = off set jit = off
     set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
