@@ -43,7 +43,8 @@ pub fn connection_closed() {
 }
 
 /// Something was refused, or had to wait, because a `limit` was reached: connections, streams,
-/// strangers, `inflight_bytes`, `answer_bytes`, `writer_queue`; or was forgotten and had to be
+/// strangers, `inflight_bytes`, `answer_bytes`, `writer_queue`, lookups, and `news_queue`, whose
+/// reads are put one by one; or was forgotten and had to be
 /// asked from the database again: moves, `early_rings`, `ring_parts`, `relay_rows`,
 /// `compared_moves`, `watched_apps`.
 pub fn overflow(limit: &'static str) {

@@ -111,6 +111,7 @@ async fn name_moves(store: &Store, feeds: &Feeds, from: Stamp, to: Stamp) -> Vec
                 Ok(moves) => break found.extend(moves),
                 Err(error) => {
                     tracing::warn!(%error, "what moved could not be asked");
+                    // A database that is away offers nothing to wait for.
                     tokio::time::sleep(super::PAUSE).await;
                 }
             }
