@@ -28,10 +28,11 @@ use crate::config::Config;
 use crate::directory::members;
 use crate::feed::Feeds;
 use crate::http::{Api, Drain, Presence, STRANGERS, Server, router};
-use crate::listener::{self, Hearing, Listener};
+use crate::listener::{Hearing, Listener, beat};
 use crate::metrics;
 use crate::news;
 use crate::progress::progress;
+use crate::recent::Recent;
 use crate::relay::Relay;
 use crate::store::{self, StartError, Store};
 use crate::telemetry;
@@ -118,7 +119,8 @@ impl Node {
         let feeds = Arc::new(Feeds::new(start, settings.tail_bytes));
         let (advance, progress) = progress(start);
         let (writer, lanes) = writer(&store, progress.clone(), &settings.writer);
-        let (news, asking) = news::news(&store, progress.clone(), settings.auth_url.is_some());
+        let recent = Arc::new(Recent::new(start, settings.auth_url.is_some()));
+        let (news, asking) = news::news(&store, progress.clone(), Arc::clone(&recent));
         let (heard, doorbells) = mpsc::channel(DOORBELLS);
         let hearing = Hearing::default();
         let connections = TaskTracker::new();
@@ -150,18 +152,17 @@ impl Node {
             events: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             limits: settings.limits,
         });
-        let server =
-            Server::bind(settings.address, router(api, &settings.origins), settings.server)
-                .map_err(|error| NodeError::Bind(settings.address, error))?;
-        let address = server.address().map_err(|error| NodeError::Bind(settings.address, error))?;
+        let taken = |error| NodeError::Bind(settings.address, error);
+        let router = router(api, &settings.origins);
+        let server = Server::bind(settings.address, router, settings.server).map_err(taken)?;
+        let address = server.address().map_err(taken)?;
         let parts = Parts::default();
         let stop = || parts.stop.clone();
         // Its own few connections, so that it is not held up by what it is to speed up.
         let inner = Store::new(&store::Settings { connections: 3, ..settings.database })?;
-        let relay = Relay::new(inner.clone(), feeds, advance, doorbells, start);
+        let relay = Relay::new(inner.clone(), feeds, recent, advance, doorbells, start);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));
-        let beat = listener::beat(inner, progress, settings.listener.heartbeat, stop());
-        parts.spawn("heartbeat", beat);
+        parts.spawn("heartbeat", beat(inner, progress, settings.listener.heartbeat, stop()));
         let listener = Listener::new(settings.listener, heard, hearing);
         parts.spawn("listener", listener.run(stop()));
         let keys_stop = stop();

@@ -24,6 +24,7 @@ use crate::id::Stamp;
 use crate::listener::Heard;
 use crate::metrics;
 use crate::progress::Advance;
+use crate::recent::Recent;
 use crate::store::{Store, StoreError};
 use crate::watermark::{PATIENCE, Step, Watermark};
 use compare::{Comparison, Named};
@@ -43,6 +44,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub struct Relay {
     store: Store,
     feeds: Arc<Feeds>,
+    recent: Arc<Recent>,
     advance: Advance,
     heard: mpsc::Receiver<Heard>,
     watermark: Watermark,
@@ -69,6 +71,7 @@ impl Relay {
     pub fn new(
         store: Store,
         feeds: Arc<Feeds>,
+        recent: Arc<Recent>,
         advance: Advance,
         heard: mpsc::Receiver<Heard>,
         start: Stamp,
@@ -76,6 +79,7 @@ impl Relay {
         Self {
             store,
             feeds,
+            recent,
             advance,
             heard,
             watermark: Watermark::new(start),
@@ -108,6 +112,9 @@ impl Relay {
                     Some(Heard::Doorbell(doorbell)) => self.hear(doorbell),
                     Some(Heard::Gap) => {
                         self.watermark.lost();
+                        // Nothing is known until the horizon is: who listens anew may have
+                        // been led to another database.
+                        self.recent.forget(Stamp::LAST);
                         self.deaf = true;
                         asking = Some(self.ask());
                     }
@@ -148,9 +155,13 @@ impl Relay {
             metrics::horizon_stuck(Duration::ZERO);
         }
         let Some(step) = step else { return };
-        self.moves.extend(step.moves);
         if let Some((from, to)) = step.unnamed {
+            self.recent.forget(to);
             self.unnamed = Some((self.unnamed.map_or(from, |(first, _)| first), to));
+        }
+        for ring in step.rings {
+            self.recent.note(ring.last, &ring.moves);
+            self.moves.extend(ring.moves);
         }
         if self.moves.len() > MAX_MOVES {
             // Asked instead of remembered.
@@ -192,10 +203,11 @@ impl Relay {
         let now = Instant::now();
         match answer {
             Ok((horizon, holder)) => {
+                let step = self.watermark.horizon(horizon, now.into_std());
                 if std::mem::take(&mut self.deaf) {
                     metrics::catch_up();
+                    self.recent.forget(self.watermark.at());
                 }
-                let step = self.watermark.horizon(horizon, now.into_std());
                 if step.is_some() {
                     metrics::gap_closed();
                 } else if self.watermark.ahead() > self.watermark.at() {

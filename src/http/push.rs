@@ -45,15 +45,15 @@ async fn store_and_read(
     let Changeset { client, since, changes } = Changeset::parse(bytes)?;
     let writer = caller.writer(client);
     let changes: Arc<[NewChange]> = changes.into();
-    let (mut unpublished, mut clock) = (Vec::new(), None);
+    let (mut unpublished, mut own) = (Vec::new(), None);
     // Before the append, so that a member's change enters its space at once.
     let fresh = api.members.refresh(writer.reader().user()).await;
     if !changes.is_empty() {
         let stored = api.writer.push(&writer, Arc::clone(&changes), &share).await?;
-        (unpublished, clock) = (stored.unpublished, Some(stored.clock));
+        (unpublished, own) = (stored.unpublished, Some(stored.own));
     }
     let wanted = Wanted::new(&Tables::All, since);
-    let page = match api.page_with(writer.reader(), &wanted, fresh, clock).await {
+    let page = match api.page_with(writer.reader(), &wanted, fresh, own.as_ref()).await {
         // What is stored is acknowledged: an old client would send it again under other ids.
         Err(error) if !changes.is_empty() => {
             tracing::warn!(%error, "a push was stored, and the page of its answer not read");
