@@ -4,6 +4,7 @@ mod answers;
 mod compare;
 mod database;
 mod listener;
+mod memory;
 mod proxy;
 mod writers;
 
