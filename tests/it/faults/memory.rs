@@ -7,12 +7,12 @@ use crate::support::world::TestNode;
 use crate::support::{Client, World, eventually, insert, psql};
 
 /// Polls until the node remembers enough to answer without the database: the first pull finds
-/// what there is, the next ones nothing.
+/// what another device has pushed, the next ones nothing.
 async fn polling(client: &Client, node: &TestNode) -> String {
-    let mut since = String::new();
-    for _ in 0..3 {
+    let (_, mut since) = client.pull_all(&node.url, "tasks", "").await;
+    for _ in 0..2 {
         let page = client.pull(&node.url, "tasks", &since).await;
-        since = page["syncedUntil"].as_str().unwrap().to_owned();
+        since = page["syncedUntil"].as_str().unwrap().into();
     }
     since
 }
@@ -47,6 +47,7 @@ async fn a_loss_of_membership_that_was_never_rung_is_seen() {
     let node = world.node().await;
     world.issuer.join("alice", "home");
     let alice = world.client("alice", "phone");
+    world.client("alice", "laptop").push(&node.url, &[insert("other", &json!({}))]).await;
     let since = polling(&alice, &node).await;
     assert_eq!(told(&alice, &node, &since).await, [json!(["home"]), json!(["home"])]);
     let since = polling(&alice, &node).await;
@@ -63,6 +64,7 @@ async fn who_listens_anew_may_have_been_led_to_another_database() {
     let node = world.node().await;
     world.issuer.join("alice", "home");
     let alice = world.client("alice", "phone");
+    world.client("alice", "laptop").push(&node.url, &[insert("other", &json!({}))]).await;
     let since = polling(&alice, &node).await;
     assert_eq!(told(&alice, &node, &since).await, [json!(["home"]), json!(["home"])]);
     // As on a standby that had not heard of the joining: neither a stamp nor a ring tells of it.
