@@ -27,7 +27,7 @@ use services::Services;
 use crate::config::Config;
 use crate::directory::members;
 use crate::feed::Feeds;
-use crate::http::{Api, Drain, Presence, STRANGERS, Server, router};
+use crate::http::{Api, Drain, Presence, Quotas, STRANGERS, Server, Serves, router};
 use crate::listener::{Hearing, Listener, beat};
 use crate::metrics;
 use crate::news;
@@ -75,7 +75,8 @@ impl From<store::StoreError> for NodeError {
 
 /// A running node.
 pub struct Node {
-    address: SocketAddr,
+    /// For clients, and, where that is another one, for operators.
+    addresses: Vec<SocketAddr>,
     leaving: Leaving,
     drain: Drain,
     store: Store,
@@ -142,20 +143,17 @@ impl Node {
             progress: progress.clone(),
             feeds: Arc::clone(&feeds),
             presence: Presence::default(),
+            quotas: Quotas::new(&settings.limits),
             hearing: hearing.clone(),
             drain: drain.clone(),
-            service_key: settings.service_key,
+            service_key: settings.service_key.clone(),
             metrics: metrics.clone(),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
-            bodies: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             answers: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             events: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
-            limits: settings.limits,
+            limits: settings.limits.clone(),
         });
-        let taken = |error| NodeError::Bind(settings.address, error);
-        let router = router(api, &settings.origins);
-        let server = Server::bind(settings.address, router, settings.server).map_err(taken)?;
-        let address = server.address().map_err(taken)?;
+        let (servers, addresses) = bind(&api, &settings)?;
         let parts = Parts::default();
         let stop = || parts.stop.clone();
         // Its own few connections, so that it is not held up by what it is to speed up.
@@ -177,16 +175,24 @@ impl Node {
             parts.spawn("news", lane);
         }
         let connections_stop = CancellationToken::new();
-        parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
+        for server in servers {
+            parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
+        }
         metrics::build_info();
         let leaving = settings.leaving;
-        Ok(Self { address, leaving, drain, store, connections_stop, connections, parts })
+        Ok(Self { addresses, leaving, drain, store, connections_stop, connections, parts })
     }
 
     /// Where it listens for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into())
+    }
+
+    /// Where it listens for those who operate it.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.addresses.last().copied().unwrap_or_else(|| self.address())
     }
 
     /// Waits until a part of the node has failed for good: it is to be started anew.
@@ -236,6 +242,22 @@ impl Node {
     }
 }
 
+/// Opens the ports.
+fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, Vec<SocketAddr>), NodeError> {
+    let open = |address, serves| {
+        let router = router(Arc::clone(api), &settings.origins, serves);
+        let server = Server::bind(address, router, settings.server.clone());
+        server
+            .and_then(|server| server.address().map(|address| (server, address)))
+            .map_err(|error| NodeError::Bind(address, error))
+    };
+    let Some(admin) = settings.admin_address else {
+        return Ok([open(settings.address, Serves::All)?].into_iter().unzip());
+    };
+    let both = [open(settings.address, Serves::Clients)?, open(admin, Serves::Operators)?];
+    Ok(both.into_iter().unzip())
+}
+
 async fn accept(server: Server, connections: TaskTracker, stop: CancellationToken) {
     while let Some(connection) = stop.run_until_cancelled(server.accept(stop.clone())).await {
         connections.spawn(connection);
@@ -257,7 +279,7 @@ pub async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    tracing::info!(address = %node.address(), "serving");
+    tracing::info!(address = %node.address(), admin = %node.admin_address(), "serving");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -64,8 +64,8 @@ pub struct Stored {
     pub unpublished: Vec<usize>,
 }
 
-/// A push's share of the memory that all bodies may take.
-pub type Room = Arc<OwnedSemaphorePermit>;
+/// A push's share of the memory that bodies may take, whatever that is.
+pub type Room = Arc<dyn std::fmt::Debug + Send + Sync>;
 
 #[derive(Debug)]
 struct Push {

@@ -102,6 +102,9 @@ impl Ground {
                 &format!("--mana-auth-url=http://{issuer}"),
                 &format!("--mana-service-key={SERVICE_KEY}"),
                 "--membership-life-seconds=3600",
+                // Few users make all the load.
+                "--limit-user-requests=0",
+                "--limit-user-streams=0",
                 "--drain-delay-seconds=0",
                 "--drain-spread-seconds=0",
                 "--drain-deadline-seconds=3",

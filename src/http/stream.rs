@@ -24,10 +24,7 @@ pub(super) async fn stream(
     let tables = Tables::parse(params.get("collections").unwrap_or(""))
         .map_err(|why| ApiError::Invalid(why.to_string()))?;
     let reader = caller.reader();
-    let present = api
-        .presence
-        .enter(reader.user(), Kind::Stream, api.limits.streams)
-        .ok_or(ApiError::Busy("the node has no room for another stream"))?;
+    let present = api.presence.enter(reader.user(), Kind::Stream, &api.limits)?;
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }
