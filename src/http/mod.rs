@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod error;
 mod extract;
+mod handoff;
 mod health;
 mod internal;
 mod linger;

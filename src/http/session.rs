@@ -5,13 +5,13 @@
 //! reads pages again. It queues nothing but the bytes it is about to send.
 
 mod frames;
+mod socket;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -23,7 +23,7 @@ use crate::feed::{Caught, Following, Taken};
 use crate::grant::Reader;
 use crate::id::{SpaceId, TableName};
 use crate::metrics;
-use crate::protocol::wire::{self, reconnect_event, spaces_event};
+use crate::protocol::wire::{self, Framed, reconnect_event, spaces_event};
 use crate::protocol::{Cursor, Tables};
 use crate::store::{ChangeRow, StoreError};
 
@@ -38,6 +38,9 @@ const ANSWERED: Duration = Duration::from_millis(100);
 
 /// About the most bytes that a stream holds until its socket takes them.
 const EVENT_BYTES: usize = 256 * 1024;
+
+/// What a stream whose time is over has left to write may take so long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How a stream ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,8 @@ pub(super) struct Session {
     cursor: Cursor,
     following: Following,
     present: Present,
-    ready: VecDeque<Bytes>,
+    /// What is sent next.
+    ready: Framed,
     /// Its share of what all answers may take, until it is sent.
     share: Share,
     /// Whether anything was read yet: the first page reaches the clock.
@@ -107,7 +111,7 @@ impl Session {
             tables,
             cursor,
             present,
-            ready: VecDeque::new(),
+            ready: Framed::default(),
             share: None,
             begun: false,
             live: false,
@@ -118,16 +122,9 @@ impl Session {
         }
     }
 
-    /// The next bytes to send; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    /// The next bytes to send, once those before are sent; `None` at the end.
+    async fn next(&mut self) -> Option<Framed> {
         loop {
-            if let Some(first) = self.ready.front_mut() {
-                let chunk = answer::chunk(first);
-                if first.is_empty() {
-                    self.ready.pop_front();
-                }
-                return Some(chunk);
-            }
             self.share = None;
             if self.ended {
                 return None;
@@ -147,6 +144,27 @@ impl Session {
                 Box::pin(self.read()).await;
             } else {
                 self.take().await;
+            }
+            if !self.ready.is_empty() {
+                return Some(std::mem::take(&mut self.ready));
+            }
+        }
+    }
+
+    /// Waits until it should have ended, and its last words be written. For writes that don't
+    /// get on: a client that reads nothing is not to outlive its token, nor hold up a drain.
+    async fn overdue(&mut self) {
+        loop {
+            let leaves = self.leaves();
+            let over = leaves.map_or(self.expires, |leaves| leaves.min(self.expires)) + LAST_WORDS;
+            if Instant::now() >= over {
+                return self.present.because("stalled");
+            }
+            self.timer.as_mut().reset(over);
+            tokio::select! {
+                biased;
+                () = &mut self.timer => {}
+                () = &mut self.draining, if leaves.is_none() => {}
             }
         }
     }
@@ -194,7 +212,6 @@ impl Session {
                 };
                 self.share = share;
                 self.begun = true;
-                self.tell_spaces(page.told_spaces());
                 self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
                 self.live = !page.more;
                 self.send_page(&page);
@@ -280,41 +297,40 @@ impl Session {
 
     fn beat(&mut self) {
         self.heartbeat = Instant::now() + self.api.limits.heartbeat;
-        self.ready.push_back(Bytes::from_static(wire::HEARTBEAT));
+        self.ready = Framed::from(wire::HEARTBEAT);
     }
 
     fn end(&mut self, end: End) {
         self.ended = true;
-        self.ready.push_back(match end {
+        self.ready = match end {
             End::Expired => {
                 self.present.because("expired");
-                Bytes::from_static(wire::EXPIRED)
+                Framed::from(wire::EXPIRED)
             }
             End::Drained => {
                 self.present.because("drained");
-                reconnect_event(fastrand::u64(500..5_000))
+                Framed::from(reconnect_event(fastrand::u64(500..5_000)).as_bytes())
             }
-        });
+        };
     }
 
-    fn tell_spaces(&mut self, spaces: Option<&[SpaceId]>) {
+    fn tell_spaces(&mut self, spaces: Option<&[SpaceId]>, out: &mut Vec<u8>) {
         if let Some(spaces) = spaces
             && self.spaces.as_deref() != Some(spaces)
         {
-            self.ready.push_back(spaces_event(spaces));
+            spaces_event(out, spaces);
             self.spaces = Some(spaces.to_vec());
         }
     }
 
     /// Sends a page as events.
     fn send_page(&mut self, page: &ReadPage) {
-        let mut out = Vec::new();
-        frames::page(page, &self.tables, &mut out);
-        self.cursor = page.until;
-        self.note_joining(page, &mut out);
-        if !out.is_empty() {
-            self.ready.push_back(out.into());
-        }
+        self.ready = Framed::new(|out| {
+            self.tell_spaces(page.told_spaces(), out);
+            frames::page(page, &self.tables, out);
+            self.cursor = page.until;
+            self.note_joining(page, out);
+        });
     }
 
     /// After the history of a newly joined space, each requested table gets the new cursor.
@@ -335,7 +351,7 @@ impl Session {
 
     /// Sends what the tails held.
     fn send_taken(&mut self, taken: &Taken) {
-        self.ready.push_back(frames::taken(taken));
+        self.ready = frames::taken(taken);
         self.cursor = Cursor::at(taken.until);
         if let Some(last) = taken.entries.last() {
             metrics::delivered(last.stamp.age());
