@@ -77,6 +77,7 @@ pub struct Node {
     address: SocketAddr,
     leaving: Leaving,
     drain: Drain,
+    feeds: Arc<Feeds>,
     store: Store,
     /// Ends accepting, and each connection once its request is answered.
     connections_stop: CancellationToken,
@@ -158,7 +159,7 @@ impl Node {
         let stop = || parts.stop.clone();
         // Its own few connections, so that it is not held up by what it is to speed up.
         let inner = Store::new(&store::Settings { connections: 3, ..settings.database })?;
-        let relay = Relay::new(inner.clone(), feeds, advance, doorbells, start);
+        let relay = Relay::new(inner.clone(), Arc::clone(&feeds), advance, doorbells, start);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));
         let beat = listener::beat(inner, progress, settings.listener.heartbeat, stop());
         parts.spawn("heartbeat", beat);
@@ -179,7 +180,7 @@ impl Node {
         parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
         metrics::build_info();
         let leaving = settings.leaving;
-        Ok(Self { address, leaving, drain, store, connections_stop, connections, parts })
+        Ok(Self { address, leaving, drain, feeds, store, connections_stop, connections, parts })
     }
 
     /// Where it listens for clients.
@@ -203,6 +204,7 @@ impl Node {
             sleep(leaving.delay).await;
             self.connections_stop.cancel();
             self.drain.streams.cancel();
+            self.feeds.wake_all();
             self.connections.close();
             self.connections.wait().await;
         };

@@ -104,7 +104,7 @@ pub struct Limits {
 pub struct Drain {
     /// Cancelled when the node is no longer ready.
     pub unready: tokio_util::sync::CancellationToken,
-    /// Cancelled when streams are to end.
+    /// Cancelled when streams are to end, which are then woken; they don't wait for it.
     pub streams: tokio_util::sync::CancellationToken,
     /// Their ends are spread over this.
     pub spread: Duration,

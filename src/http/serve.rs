@@ -148,14 +148,12 @@ async fn serve(
         .max_buf_size(MAX_HEAD)
         .serve_connection(lent, service)
         .with_upgrades();
-    let result = match stop.run_until_cancelled(hand_off.run(&mut connection)).await {
-        Some(result) => result,
-        None => {
-            Pin::new(&mut connection).graceful_shutdown();
-            hand_off.run(&mut connection).await
-        }
-    };
-    match result {
+    let mut ended = stop.run_until_cancelled(hand_off.run(&mut connection)).await;
+    if ended.is_none() {
+        Pin::new(&mut connection).graceful_shutdown();
+        ended = Some(hand_off.run(&mut connection).await);
+    }
+    match ended? {
         Ok(next) => {
             let next = next?;
             Some((connection.into_parts()?.io.back(), next))

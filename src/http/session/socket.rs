@@ -20,30 +20,37 @@ const SPARE: usize = 64 * 1024;
 
 impl Session {
     /// Runs to the stream's end, or until the client is gone; the connection ends with it.
-    pub(in crate::http) async fn run(mut self, socket: TcpStream, version: Version) {
+    pub(in crate::http) fn run(
+        mut self,
+        socket: TcpStream,
+        version: Version,
+    ) -> impl Future<Output = ()> + Send {
         let mut client = Client { socket, spare: SPARE };
         // As the head has told: before HTTP/1.1 there are no chunks, and the connection's end is
         // the body's.
         let chunked = version >= Version::HTTP_11;
-        loop {
-            let framed = tokio::select! {
-                biased;
-                framed = self.next() => framed,
-                () = poll_fn(|context| client.poll_gone(context)) => return,
-            };
-            let bytes = match &framed {
-                Some(framed) if chunked => framed.chunk(),
-                Some(framed) => framed.text(),
-                None if chunked => Framed::LAST,
-                None => return,
-            };
-            let sent = tokio::select! {
-                biased;
-                sent = client.send(bytes) => sent,
-                () = self.overdue() => false,
-            };
-            if !sent || framed.is_none() {
-                return;
+        // Not an `async fn`, which would keep room for its arguments twice.
+        async move {
+            loop {
+                let framed = tokio::select! {
+                    biased;
+                    framed = self.next() => framed,
+                    () = poll_fn(|context| client.poll_gone(context)) => return,
+                };
+                let bytes = match &framed {
+                    Some(framed) if chunked => framed.chunk(),
+                    Some(framed) => framed.text(),
+                    None if chunked => Framed::LAST,
+                    None => return,
+                };
+                let sent = tokio::select! {
+                    biased;
+                    sent = client.send(bytes) => sent,
+                    () = self.overdue() => false,
+                };
+                if !sent || framed.is_none() {
+                    return;
+                }
             }
         }
     }

@@ -76,7 +76,7 @@ mod tests {
             assert_eq!(framed.chunk(), chunk.as_bytes());
             assert_eq!(framed.text(), text.as_bytes());
         }
-        let long = Framed::from(&[b'x'; 300_000][..]);
+        let long = Framed::from("x".repeat(300_000).as_bytes());
         assert!(long.chunk().starts_with(b"493E0\r\nxxx") && long.chunk().ends_with(b"xxx\r\n"));
         assert_eq!((long.chunk().len(), long.text().len()), (300_009, 300_000));
     }
