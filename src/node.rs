@@ -79,6 +79,7 @@ pub struct Node {
     addresses: Vec<SocketAddr>,
     leaving: Leaving,
     drain: Drain,
+    feeds: Arc<Feeds>,
     store: Store,
     /// Ends accepting, and each connection once its request is answered.
     connections_stop: CancellationToken,
@@ -158,7 +159,8 @@ impl Node {
         let stop = || parts.stop.clone();
         // Its own few connections, so that it is not held up by what it is to speed up.
         let inner = Store::new(&store::Settings { connections: 3, ..settings.database })?;
-        let relay = Relay::new(inner.clone(), feeds, recent, advance, doorbells, start);
+        let relay =
+            Relay::new(inner.clone(), Arc::clone(&feeds), recent, advance, doorbells, start);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));
         parts.spawn("heartbeat", beat(inner, progress, settings.listener.heartbeat, stop()));
         let listener = Listener::new(settings.listener, heard, hearing);
@@ -180,7 +182,7 @@ impl Node {
         }
         metrics::build_info();
         let leaving = settings.leaving;
-        Ok(Self { addresses, leaving, drain, store, connections_stop, connections, parts })
+        Ok(Self { addresses, leaving, drain, feeds, store, connections_stop, connections, parts })
     }
 
     /// Where it listens for clients.
@@ -210,6 +212,7 @@ impl Node {
             sleep(leaving.delay).await;
             self.connections_stop.cancel();
             self.drain.streams.cancel();
+            self.feeds.wake_all();
             self.connections.close();
             self.connections.wait().await;
         };

@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod error;
 mod extract;
+mod handoff;
 mod health;
 mod internal;
 mod linger;
@@ -111,7 +112,7 @@ pub struct Limits {
 pub struct Drain {
     /// Cancelled when the node is no longer ready.
     pub unready: tokio_util::sync::CancellationToken,
-    /// Cancelled when streams are to end.
+    /// Cancelled when streams are to end, which are then woken; they don't wait for it.
     pub streams: tokio_util::sync::CancellationToken,
     /// Their ends are spread over this.
     pub spread: Duration,
