@@ -158,7 +158,7 @@ impl Node {
         let parts = Parts::default();
         let stop = || parts.stop.clone();
         // Its own few connections, so that it is not held up by what it is to speed up.
-        let inner = Store::new(&store::Settings { connections: 3, ..settings.database })?;
+        let inner = store.beside(&store::Settings { connections: 3, ..settings.database })?;
         let relay =
             Relay::new(inner.clone(), Arc::clone(&feeds), recent, advance, doorbells, start);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));

@@ -169,6 +169,7 @@ impl Relay {
             self.moves.clear();
             self.unnamed = Some((self.feeds.published(), step.to));
         }
+        self.store.heard(step.to);
         self.advance.to(step.to);
     }
 

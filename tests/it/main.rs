@@ -10,6 +10,7 @@ mod support;
 mod architecture;
 mod codes;
 mod exposure;
+mod failover;
 mod faults;
 mod isolation;
 mod latency;
