@@ -62,8 +62,8 @@ pub fn stream_opened() {
     gauge!("mana_sync_connections_total").increment(1);
 }
 
-/// A stream ended, for one of a few `reason`s: the client left, its token expired, the node
-/// drains.
+/// A stream ended, for one of a few `reason`s: the client `left`, its token `expired`, the node
+/// `drained`, or it `stalled`: its time was over, and its client did not read.
 pub fn stream_ended(reason: &'static str) {
     gauge!("mana_sync_streams_active").decrement(1);
     gauge!("mana_sync_connections_total").decrement(1);

@@ -167,3 +167,62 @@ impl Write for Lent {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::http::{Request, Response};
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use socket2::SockRef;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A head that no socket takes at once.
+    const LONG: usize = 100_000;
+
+    /// Serves one connection whose answers have a long head; hands it off to one that writes `!`.
+    async fn serve(socket: TcpStream, handed: &AtomicBool) {
+        let hand_off = HandOff::default();
+        let lent = hand_off.lend(socket);
+        let for_requests = hand_off.clone();
+        let service = service_fn(move |_: Request<Incoming>| {
+            let body = for_requests.body(async |mut socket| socket.write_all(b"!").await.unwrap());
+            let response = Response::builder().header("long", "x".repeat(LONG));
+            std::future::ready(response.body(body))
+        });
+        let mut connection = http1::Builder::new().serve_connection(lent, service).with_upgrades();
+        let next = hand_off.run(&mut connection).await.unwrap().expect("it is handed off");
+        handed.store(true, Ordering::Relaxed);
+        let socket = connection.into_parts().unwrap().io.back();
+        next(socket).await;
+    }
+
+    #[tokio::test]
+    async fn the_head_is_out_and_nothing_else_however_slowly_it_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        SockRef::from(&socket).set_send_buffer_size(8 * 1024).unwrap();
+        SockRef::from(&client).set_recv_buffer_size(8 * 1024).unwrap();
+        let handed = AtomicBool::new(false);
+        let read = async {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            let mut text = vec![0];
+            client.read_exact(&mut text).await.unwrap();
+            assert!(!handed.load(Ordering::Relaxed), "most of the head is not out yet");
+            client.read_to_end(&mut text).await.unwrap();
+            text
+        };
+        let (text, ()) = tokio::join!(read, serve(socket, &handed));
+        let text = String::from_utf8(text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.len() > LONG, "{}", head.len());
+        assert!(head.contains("\r\ntransfer-encoding: chunked\r\n"), "{}", head.replace("xx", ""));
+        assert_eq!(body, "!");
+    }
+}

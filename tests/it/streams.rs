@@ -5,6 +5,7 @@ mod backlog;
 mod bytes;
 mod cursors;
 mod slow;
+mod socket;
 
 use serde_json::{Value, json};
 
@@ -24,6 +25,13 @@ pub fn records(changes: &[Value]) -> Vec<String> {
 /// The records `t{n}` that [`inserts`] makes.
 fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|n| format!("t{n}")).collect()
+}
+
+/// The streams that are open at a node, as its health tells.
+async fn open_streams(node: &str, client: &Client) -> u64 {
+    let health = client.get(node, "/health").await.text().await.unwrap();
+    let health: Value = serde_json::from_str(&health).unwrap();
+    health["connections"].as_u64().unwrap()
 }
 
 /// Opens a stream as a browser does that was cut off: with the old `since`, and the last id seen.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{inserts, numbered, records, reopen};
+use super::{inserts, numbered, open_streams, records, reopen};
 use crate::support::{Client, World, eventually};
 
 /// Reads everything by push responses as clients in the field do: from `syncedUntil` to
@@ -110,18 +110,13 @@ async fn a_stream_that_is_left_is_forgotten() {
     let world = World::new().await;
     let node = world.node().await;
     let phone = world.client("alice", "phone");
-    let streams = async || -> u64 {
-        let health = phone.get(&node.url, "/health").await.text().await.unwrap();
-        let health: serde_json::Value = serde_json::from_str(&health).unwrap();
-        health["connections"].as_u64().unwrap()
-    };
     let mut open = Vec::new();
     for _ in 0..10 {
         open.push(phone.stream(&node.url, "tasks", "").await);
     }
-    assert_eq!(streams().await, 10);
+    assert_eq!(open_streams(&node.url, &phone).await, 10);
     drop(open);
-    let gone = async || (streams().await == 0).then_some(());
+    let gone = async || (open_streams(&node.url, &phone).await == 0).then_some(());
     eventually("the end of all streams", gone).await;
     let health = phone.get(&node.url, "/health").await.text().await.unwrap();
     let health: serde_json::Value = serde_json::from_str(&health).unwrap();
