@@ -21,7 +21,7 @@ pub struct Entry {
     pub client: Option<ClientId>,
     /// The change as JSON, shared by all feeds and streams.
     pub json: Bytes,
-    /// The event that carries it alone, up to some stamp: mostly the same for all streams.
+    /// The event that carries it alone, up to some stamp: mostly the same for all streams, framed.
     pub event: OnceLock<(Stamp, Framed)>,
 }
 

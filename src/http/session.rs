@@ -59,13 +59,8 @@ enum Look {
     Later,
 }
 
-/// What a stream waits for before it goes on.
-enum Wait {
-    /// Until something moves.
-    News,
-    /// A little, for room or for the database.
-    Pause,
-}
+/// There is no room, or no database: a stream waits a little, and tries again.
+struct NotNow;
 
 /// The next look at whether memberships are fresh.
 struct LookUp {
@@ -141,6 +136,9 @@ impl Session {
             if self.ended {
                 return None;
             }
+            if self.look == Look::Later {
+                self.wait(None).await;
+            }
             let (now, leaves) = (Instant::now(), self.leaves());
             if now >= self.expires {
                 self.end(End::Expired);
@@ -153,13 +151,13 @@ impl Session {
                 // seldom does.
                 Box::pin(self.look_up()).await;
             } else {
-                let wait = match self.look {
+                let looked = match self.look {
                     Look::Database => Box::pin(self.read()).await,
                     Look::Tails => self.take(),
-                    Look::Later => Some(Wait::News),
+                    Look::Later => Ok(()),
                 };
-                if let Some(wait) = wait {
-                    self.wait(wait).await;
+                if let Err(NotNow) = looked {
+                    self.wait(Some(Instant::now() + PAUSE)).await;
                 }
             }
             if !self.ready.is_empty() {
@@ -187,7 +185,7 @@ impl Session {
     }
 
     /// Takes from the tails.
-    fn take(&mut self) -> Option<Wait> {
+    fn take(&mut self) -> Result<(), NotNow> {
         match self.following.take(self.cursor, &self.tables, EVENT_BYTES) {
             Caught::Behind(from) => {
                 metrics::tail_miss();
@@ -195,55 +193,41 @@ impl Session {
                     self.cursor = Cursor::at(from);
                 }
                 self.look = Look::Database;
-                None
             }
             Caught::Up(taken) if taken.entries.is_empty() => {
                 self.cursor = Cursor::at(taken.until);
                 self.look = Look::Later;
-                None
             }
             Caught::Up(taken) => {
                 let bytes = taken.entries.iter().map(|entry| entry.json.len()).sum();
-                let Ok(share) = answer::share(&self.api.events, bytes) else {
-                    return Some(Wait::Pause);
-                };
-                self.share = share;
+                self.share = answer::share(&self.api.events, bytes).map_err(|_| NotNow)?;
                 metrics::tail_hits(1);
                 self.look = if taken.more { Look::Tails } else { Look::Later };
                 self.send_taken(&taken);
-                None
             }
         }
+        Ok(())
     }
 
     /// Reads a page from the database. Its failures are waited out: the head is long sent.
-    async fn read(&mut self) -> Option<Wait> {
+    async fn read(&mut self) -> Result<(), NotNow> {
         // Before the reading: what waits for room holds nothing, and reads nothing in vain.
-        let Ok(room) = answer::share(&self.api.events, EVENT_BYTES) else {
-            return Some(Wait::Pause);
-        };
+        let room = answer::share(&self.api.events, EVENT_BYTES).map_err(|_| NotNow)?;
         self.following.asking_members();
-        match self.read_page().await {
-            Ok(page) => {
-                let bytes = page.rows.iter().map(ChangeRow::weight).sum();
-                let Ok(share) = answer::resize(&self.api.events, room, bytes) else {
-                    return Some(Wait::Pause);
-                };
-                self.share = share;
-                self.begun = true;
-                self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
-                self.look = if page.more { Look::Database } else { Look::Tails };
-                self.send_page(&page);
-                if page.spaces.is_none() && self.api.members.spaces_on() {
-                    self.look_up_again().await;
-                }
-                None
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a stream waits for the database");
-                Some(Wait::Pause)
-            }
+        let page = self.read_page().await.map_err(|error| {
+            tracing::debug!(%error, "a stream waits for the database");
+            NotNow
+        })?;
+        let bytes = page.rows.iter().map(ChangeRow::weight).sum();
+        self.share = answer::resize(&self.api.events, room, bytes).map_err(|_| NotNow)?;
+        self.begun = true;
+        self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
+        self.look = if page.more { Look::Database } else { Look::Tails };
+        self.send_page(&page);
+        if page.spaces.is_none() && self.api.members.spaces_on() {
+            self.look_up_again().await;
         }
+        Ok(())
     }
 
     async fn read_page(&self) -> Result<ReadPage, StoreError> {
@@ -284,9 +268,8 @@ impl Session {
         }
     }
 
-    /// Waits for what comes first.
-    async fn wait(&mut self, wait: Wait) {
-        let retry = matches!(wait, Wait::Pause).then(|| Instant::now() + PAUSE);
+    /// Waits for what comes first: news, unless it is to `retry`, or an end of its own.
+    async fn wait(&mut self, retry: Option<Instant>) {
         let look_up = Some(self.look_up.at).filter(|_| self.begun && self.api.members.spaces_on());
         let next = [self.leaves, retry, look_up].into_iter().flatten();
         let next = next.fold(self.expires.min(self.heartbeat), Instant::min);
