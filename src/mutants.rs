@@ -16,7 +16,7 @@ pub enum Mutant {
     EarlyAck,
     /// What was given last counts as final, whatever is in flight.
     PlainClock,
-    /// A stream takes from the tails what came after it followed, whatever came since it read.
+    /// A stream follows when it has read: what came in between is nobody's.
     LateFollow,
     /// A ring is taken without those before it.
     GapIgnored,

@@ -23,6 +23,8 @@ use crate::feed::{Ages, Feeds};
 use crate::id::Stamp;
 use crate::listener::Heard;
 use crate::metrics;
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use crate::progress::Advance;
 use crate::store::{Store, StoreError};
 use crate::watermark::{PATIENCE, Step, Watermark};
@@ -192,10 +194,16 @@ impl Relay {
         let now = Instant::now();
         match answer {
             Ok((horizon, holder)) => {
-                if std::mem::take(&mut self.deaf) {
+                let deaf = std::mem::take(&mut self.deaf);
+                if deaf {
                     metrics::catch_up();
                 }
                 let step = self.watermark.horizon(horizon, now.into_std());
+                #[cfg(feature = "mutants")]
+                let step = step.map(|mut step| {
+                    step.unnamed.take_if(|_| deaf && mutants::is(Mutant::SkipCatchUp));
+                    step
+                });
                 if step.is_some() {
                     metrics::gap_closed();
                 } else if self.watermark.ahead() > self.watermark.at() {

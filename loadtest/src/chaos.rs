@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::database::Disk;
 use self::device::Device;
 use self::faults::{Kind, Means};
+use self::nodes::FAKETIME;
 use self::reader::Reader;
 use self::schedule::Schedule;
 use self::stage::Stage;
@@ -166,7 +167,9 @@ async fn chaos(args: &Args, stop: &CancellationToken) -> Outcome {
         return Ok(());
     }
     let why = judged.why();
-    drop(judged);
+    if args.mutant().is_some() {
+        return Err(format!("{why}; seed {seed}").into());
+    }
     drop(stage);
     let logs = world.keep_logs();
     Err(format!("{why}; seed {seed}; the nodes' logs are in {}", logs.display()).into())
@@ -174,11 +177,15 @@ async fn chaos(args: &Args, stop: &CancellationToken) -> Outcome {
 
 /// The kinds of faults that can be had here, and a disk that can be full.
 async fn means(args: &Args) -> (Vec<Kind>, Option<Disk>) {
-    let kinds = match (args.calm, args.faults.is_empty()) {
+    let mut kinds = match (args.calm, args.faults.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => Kind::all(),
         (false, false) => args.faults.clone(),
     };
+    if kinds.contains(&Kind::Clock) && !Path::new(FAKETIME).exists() {
+        args.output.say(&format!("SKIPPED: no node's clock will be wrong, {FAKETIME} is missing"));
+        kinds.retain(|kind| *kind != Kind::Clock);
+    }
     if !kinds.contains(&Kind::Disk) {
         return (kinds, None);
     }

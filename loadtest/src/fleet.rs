@@ -101,17 +101,23 @@ impl Ground {
             "--drain-deadline-seconds=3".to_owned(),
         ];
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let node = NodeProcess::launch(&all, Stdio::inherit()).await?;
+        let node = NodeProcess::launch(&all, Stdio::inherit(), &[]).await?;
         node.ready().await?;
         Ok(node)
     }
 }
 
 impl NodeProcess {
-    /// Starts a node with these flags, on a free port; what it logs goes to `log`.
-    pub(crate) async fn launch(flags: &[String], log: Stdio) -> Outcome<Self> {
+    /// Starts a node with these flags, on a free port; what it logs goes to `log`. `variables` are
+    /// put into its environment.
+    pub(crate) async fn launch(
+        flags: &[String],
+        log: Stdio,
+        variables: &[(&str, String)],
+    ) -> Outcome<Self> {
         let port = free_port()?;
         let child = Command::new(std::env::current_exe()?)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .arg("node")
             .args(["--bind=127.0.0.1", "--log=warn"])
             .arg(format!("--port={port}"))

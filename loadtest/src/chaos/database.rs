@@ -53,6 +53,10 @@ pub(super) struct Door {
 }
 
 impl Door {
+    fn of(server: &EmbeddedPostgres) -> Self {
+        Self { admin: server.url("postgres", NAME), node: server.url(ROLE, NAME) }
+    }
+
     /// Its URL.
     pub(super) fn url(&self) -> String {
         self.admin.clone()
@@ -102,14 +106,16 @@ fn settings(data: Option<PathBuf>) -> Settings {
 }
 
 impl Database {
-    /// Starts a server with our schema, its data in this folder or in a temporary one.
-    pub(super) async fn start(data: Option<PathBuf>) -> Outcome<Self> {
+    /// Starts a server with our schema, on this disk where there is one.
+    pub(super) async fn start(disk: Option<&Disk>) -> Outcome<Self> {
+        let data = disk.map(|disk| disk.folder.join("data"));
         let server = EmbeddedPostgres::start(settings(data)).await?;
         server.create_role(ROLE).await?;
         server.create_database(NAME, ROLE, None).await?;
         Store::prepare(&server.url(ROLE, NAME)).await?;
         let name = format!("loadtest-standby-{}", std::process::id());
-        let folder = Folder(std::env::temp_dir().join(name));
+        let folder = disk.map_or_else(std::env::temp_dir, |disk| disk.folder.clone());
+        let folder = Folder(folder.join(name));
         Ok(Self { server, standby: None, folder, made: 0 })
     }
 
@@ -127,7 +133,7 @@ impl Database {
 
     /// How a superuser reaches it.
     pub(super) fn door(&self) -> Door {
-        Door { admin: self.server.url("postgres", NAME), node: self.server.url(ROLE, NAME) }
+        Door::of(&self.server)
     }
 
     /// Kills the server and all its processes at once.
@@ -147,13 +153,18 @@ impl Database {
         Ok(self.server.restart().await?)
     }
 
-    /// Starts it again if it is not there.
+    /// Starts it again if it is not there, and so its standby.
     pub(super) async fn revive(&mut self) -> Outcome {
-        if self.door().open().await.is_ok() {
-            return Ok(());
+        if self.door().open().await.is_err() {
+            self.kill();
+            self.restart().await?;
         }
-        self.kill();
-        self.restart().await
+        let Some(standby) = &mut self.standby else { return Ok(()) };
+        let door = Door::of(standby);
+        if door.open().await.is_err() {
+            standby.restart().await?;
+        }
+        Ok(())
     }
 
     /// The processes that serve connections of nodes.
@@ -235,7 +246,7 @@ pub(super) struct Disk {
 }
 
 /// Its size: a run of minutes has room in it.
-const DISK: &str = "size=3g,mode=0755";
+const DISK: &str = "size=2500m,mode=0755";
 
 impl Disk {
     /// Mounts it; says why not where it can't.
@@ -254,11 +265,6 @@ impl Disk {
         let _ = fs::remove_dir(&folder);
         let said = String::from_utf8_lossy(&mounted.stderr);
         Err(format!("nothing can be mounted here: {}", said.trim()).into())
-    }
-
-    /// Where the data goes.
-    pub(super) fn data(&self) -> PathBuf {
-        self.folder.join("data")
     }
 
     /// Takes all the room that is left.

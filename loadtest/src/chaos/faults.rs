@@ -54,6 +54,8 @@ pub(super) enum Kind {
     Kill,
     /// SIGSTOP of a node, and later SIGCONT.
     Stop,
+    /// A node's clock is an hour ahead, or behind.
+    Clock,
     /// All nodes are restarted by SIGTERM, one after another.
     Rolling,
     /// Postgres is killed with all its processes, and started again.
@@ -127,9 +129,13 @@ impl Kind {
         match self {
             Self::Kill => Box::new(nodes::Kill(node)),
             Self::Stop => Box::new(nodes::Stop(node)),
+            Self::Clock => {
+                let hours = if rng.bool() { 1 } else { -1 };
+                Box::new(nodes::Clock { node, hours })
+            }
             Self::Rolling => Box::new(nodes::Rolling { nodes: means.nodes }),
             Self::Postgres => Box::new(server::Killed),
-            Self::Failover => Box::new(server::Failover),
+            Self::Failover => Box::new(server::Failover { goes_on: rng.bool() }),
             Self::Disk => Box::new(server::DiskFull),
             Self::SlowDisk => Box::new(server::SlowDisk::draw(rng)),
             Self::Backends => Box::new(sql::Ended::all()),

@@ -82,7 +82,7 @@ async fn once(
     let mut turn = shared.borrow_mut().device.line.turn(&since);
     // Some streams end soon, as tabs do that are put aside; others stay as long as they can.
     let stays = caller.rng.u32(0..4) == 0;
-    let life = Duration::from_millis(caller.rng.u64(500..12_000));
+    let life = Duration::from_millis(caller.rng.u64(200..8_000));
     let (opened, mut heard) = (Instant::now(), Instant::now());
     // A connection that was made while ways were broken may be dead, and nobody says so.
     let was_healed = stage.healed.is_cancelled();

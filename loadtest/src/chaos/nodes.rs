@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -14,6 +14,8 @@ use crate::fleet::NodeProcess;
 use crate::proxy::Proxy;
 use crate::signals::{self, Signal};
 
+/// What makes a clock wrong, from Debian's package libfaketime.
+pub(super) const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /// How often is looked whether a node has ended.
 const LOOK: Duration = Duration::from_millis(50);
 /// A node that has ended is started again after this.
@@ -35,6 +37,8 @@ pub(super) struct Slot {
     flags: Vec<String>,
     log: PathBuf,
     node: Mutex<Option<NodeProcess>>,
+    /// By how many hours the clock of the next one is wrong.
+    skew: AtomicI32,
     /// Whether it is to run.
     wanted: AtomicBool,
     /// How often it ended by itself.
@@ -56,6 +60,7 @@ impl Slot {
             flags,
             log: log.join(format!("node-{number}.log")),
             node: Mutex::new(None),
+            skew: AtomicI32::new(0),
             wanted: AtomicBool::new(true),
             crashes: AtomicU64::new(0),
         }
@@ -63,7 +68,16 @@ impl Slot {
 
     async fn launch(&self) -> Outcome<NodeProcess> {
         let log: File = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let node = NodeProcess::launch(&self.flags, log.into()).await?;
+        let variables = match self.skew.load(Ordering::Acquire) {
+            0 => Vec::new(),
+            hours => vec![
+                ("LD_PRELOAD", FAKETIME.to_owned()),
+                ("FAKETIME", format!("{hours:+}h")),
+                // Time-outs are to take as long as they should.
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ],
+        };
+        let node = NodeProcess::launch(&self.flags, log.into(), &variables).await?;
         self.clients.lead(node.port);
         Ok(node)
     }
@@ -76,12 +90,11 @@ impl Slot {
             let ended = node.as_mut().and_then(NodeProcess::ended);
             if let Some(status) = ended {
                 *node = None;
-                self.crashes.fetch_add(1, Ordering::Relaxed);
-                say(&format!(
-                    "node {} ended by itself, {status}: {}",
-                    self.number,
-                    self.last_word()
-                ));
+                if self.wanted.load(Ordering::Acquire) {
+                    self.crashes.fetch_add(1, Ordering::Relaxed);
+                    let (number, word) = (self.number, self.last_word());
+                    say(&format!("node {number} ended by itself, {status}: {word}"));
+                }
             }
             let rested = started.is_none_or(|started| started.elapsed() > AGAIN);
             if node.is_none() && rested && self.wanted.load(Ordering::Acquire) {
@@ -150,6 +163,11 @@ impl Slot {
     /// From now on it is to run.
     pub(super) fn want(&self) {
         self.wanted.store(true, Ordering::Release);
+    }
+
+    /// The clock of the next one is wrong by so many hours.
+    pub(super) fn skew(&self, hours: i32) {
+        self.skew.store(hours, Ordering::Release);
     }
 
     /// Has it leave in order, waits for that, and wants it back.

@@ -11,6 +11,8 @@ use super::faults::{Claim, Fault, Kind, Means};
 use super::world::World;
 use crate::Outcome;
 
+/// Streams are not read for so much longer than other faults last.
+const STALLED: u32 = 3;
 /// Between two rounds, in milliseconds.
 const REST: std::ops::Range<u64> = 200..1_800;
 /// What is drawn and can't be had beside what is there already is drawn again so often.
@@ -68,6 +70,7 @@ impl Schedule {
             claimed.extend(claims);
             let longest = u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX);
             let lasts = Duration::from_millis(self.rng.u64(300..=longest.max(300)));
+            let lasts = if kind == Kind::Stall { lasts * STALLED } else { lasts };
             let delay = match faults.is_empty() {
                 true => Duration::ZERO,
                 false => Duration::from_millis(self.rng.u64(0..800)),

@@ -62,7 +62,7 @@ mod tests {
     fn the_order_of_changes_does_not_matter_and_each_of_them_does() {
         let mut rng = fastrand::Rng::with_seed(3);
         let changes: Vec<Seen> = (0..400)
-            .map(|number| Draft::draw(&mut rng, None, None).numbered(number))
+            .map(|number| Draft::draw(&mut rng, None, None, false).numbered(number))
             .map(|json| Seen::deserialize(json).unwrap())
             .collect();
         let mut forth = State::default();

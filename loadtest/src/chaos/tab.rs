@@ -150,10 +150,11 @@ impl Acting<'_> {
 
     fn make(&mut self, size: usize) -> Batch {
         let mut batch = self.nothing();
+        let stalled = *self.stage.world.stalled.borrow();
         for _ in 0..size {
             let space = self.stage.draw_space(self.tab.user, &mut self.tab.rng);
             let event = (!self.tab.habits.is_old).then(Uuid::now_v7);
-            let draft = Draft::draw(&mut self.tab.rng, space, event);
+            let draft = Draft::draw(&mut self.tab.rng, space, event, stalled);
             let Ok(seen) = draft.seen() else { continue };
             let number = self.stage.ledger().make(Made {
                 event: draft.event.map(|event| event.as_u128()),

@@ -19,6 +19,9 @@ pub(super) const TABLES: [&str; 3] = ["tasks", "notes", "tags"];
 const RECORDS: u32 = 120;
 /// One text in so many is long.
 const LONG: u32 = 250;
+/// And so many while some streams are not read: what waits for them is to be more than all
+/// sockets on the way hold.
+const LONG_STALLED: u32 = 8;
 /// The clocks of clients are wrong by up to so many days.
 const SKEW_DAYS: i64 = 3_650;
 
@@ -149,13 +152,20 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Draws a change; with an event id where the client knows of such.
-    pub(super) fn draw(rng: &mut Rng, space: Option<usize>, event: Option<Uuid>) -> Self {
+    /// Draws a change; with an event id where the client knows of such. `stalled`: some streams are
+    /// not read at the moment.
+    pub(super) fn draw(
+        rng: &mut Rng,
+        space: Option<usize>,
+        event: Option<Uuid>,
+        stalled: bool,
+    ) -> Self {
         let table = rng.usize(0..TABLES.len());
         let name = TABLES.get(table).copied().unwrap_or_default();
         let at = time(rng);
+        let long = if stalled { LONG_STALLED } else { LONG };
         let length =
-            if rng.u32(0..LONG) == 0 { rng.usize(10_000..60_000) } else { rng.usize(0..200) };
+            if rng.u32(0..long) == 0 { rng.usize(10_000..60_000) } else { rng.usize(0..200) };
         let title: String =
             std::iter::repeat_with(|| rng.alphanumeric()).take(length + 8).collect();
         let mut json = json!({ "table": name, "id": format!("r-{}", rng.u32(0..RECORDS)) });
@@ -224,7 +234,7 @@ mod tests {
         let mut effects = 0;
         for number in 0..200 {
             let event = Uuid::from_u128(rng.u128(..));
-            let draft = Draft::draw(&mut rng, (number % 2 == 0).then_some(3), Some(event));
+            let draft = Draft::draw(&mut rng, (number % 2 == 0).then_some(3), Some(event), false);
             let digest = draft.seen().unwrap().digest();
             let seen = Seen::deserialize(draft.numbered(number)).unwrap();
             let sighting = seen.sighting();

@@ -27,7 +27,7 @@ use crate::proxy::{Mode, Proxy};
 const TOKENS: Duration = Duration::from_hours(24 * 8);
 /// Nodes behave as usual, but for what would take too long to be seen in a short run.
 const FLAGS: [&str; 9] = [
-    "--database-pool-size=12",
+    "--database-pool-size=8",
     "--database-timeout-seconds=3",
     "--acquire-timeout-seconds=2",
     "--push-timeout-seconds=6",
@@ -87,7 +87,7 @@ impl World {
         disk: Option<Disk>,
         mutant: Option<&str>,
     ) -> Outcome<Self> {
-        let database = Database::start(disk.as_ref().map(Disk::data)).await?;
+        let database = Database::start(disk.as_ref()).await?;
         let issuer = Issuer::new(SERVICE_KEY)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();

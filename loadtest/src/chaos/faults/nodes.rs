@@ -92,3 +92,37 @@ impl Fault for Rolling {
         async { Ok(()) }.boxed()
     }
 }
+
+/// A node whose clock is wrong.
+pub(super) struct Clock {
+    pub(super) node: usize,
+    pub(super) hours: i32,
+}
+
+impl Fault for Clock {
+    fn name(&self) -> String {
+        format!("{} with a clock {:+} h wrong", on(self.node), self.hours)
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::Node(self.node)]
+    }
+
+    fn begin<'a>(&'a mut self, world: &'a World) -> BoxFuture<'a, Outcome> {
+        async {
+            let node = world.node(self.node)?;
+            node.skew(self.hours);
+            node.renew().await
+        }
+        .boxed()
+    }
+
+    fn heal<'a>(&'a mut self, world: &'a World) -> BoxFuture<'a, Outcome> {
+        async {
+            let node = world.node(self.node)?;
+            node.skew(0);
+            node.renew().await
+        }
+        .boxed()
+    }
+}

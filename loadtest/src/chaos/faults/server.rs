@@ -62,7 +62,10 @@ impl Fault for Killed {
 }
 
 /// Killed, and the standby takes over.
-pub(super) struct Failover;
+pub(super) struct Failover {
+    /// Whether a new standby follows the new server: then each commit waits for two disks.
+    pub(super) goes_on: bool,
+}
 
 impl Fault for Failover {
     fn name(&self) -> String {
@@ -85,8 +88,13 @@ impl Fault for Failover {
     }
 
     fn heal<'a>(&'a mut self, world: &'a World) -> BoxFuture<'a, Outcome> {
-        // Where the promotion failed the old one is to come back.
-        async { world.database.lock().await.revive().await }.boxed()
+        async {
+            let mut database = world.database.lock().await;
+            // Where the promotion failed the old one is to come back.
+            database.revive().await?;
+            if self.goes_on { database.follow().await } else { Ok(()) }
+        }
+        .boxed()
     }
 }
 
