@@ -59,7 +59,7 @@ fn a_node_that_takes_the_clock_for_the_horizon_is_caught() {
 
 #[test]
 fn a_node_that_follows_after_it_has_read_is_caught() {
-    is_caught("late-follow", "--faults frozen,reconnects,slow-disk --pushes 40 --reconnects 300");
+    is_caught("late-follow", "--faults reconnects --users 8 --pushes 50 --reconnects 600");
 }
 
 #[test]

@@ -43,7 +43,6 @@ pub(super) enum Claim {
     ClientWay(usize),
     Auth,
     Billing,
-    Crowd,
     Stall,
 }
 
@@ -150,7 +149,7 @@ impl Kind {
             Self::Auth => Box::new(services::Service::auth(rng)),
             Self::Billing => Box::new(services::Service::billing(rng)),
             Self::Stall => Box::new(crowd::Stall),
-            Self::Reconnects => Box::new(crowd::Crowd::new(means.reconnects)),
+            Self::Reconnects => Box::new(crowd::Crowd::new(means.reconnects, means.nodes)),
         }
     }
 

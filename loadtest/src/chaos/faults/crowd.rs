@@ -5,22 +5,28 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Claim, Fault};
 use crate::Outcome;
-use crate::chaos::wire::{APP, user_name};
+use crate::chaos::wire::{APP, TABLES, user_name};
 use crate::chaos::world::World;
 use crate::client::Target;
+use crate::proxy::Mode;
 
 /// A stream of the crowd is open within this, or not at all.
 const OPENS: Duration = Duration::from_secs(20);
 /// So many knock at the same time: all would overflow the listening sockets, and prove nothing
 /// of the node.
 const KNOCKING: usize = 1_000;
-/// Users of the crowd: other ones than those who act, for nobody looks what these read.
-const USERS: usize = 50;
+/// They are devices of so many of those who act.
+const USERS: usize = 4;
+/// They have been away for so long, and read what came meanwhile.
+const AWAY: SignedDuration = SignedDuration::from_secs(10);
+/// Connections break for so long.
+const BREAK: Duration = Duration::from_millis(30);
 
 /// Some streams are not read.
 pub(super) struct Stall;
@@ -51,16 +57,17 @@ impl Fault for Stall {
     }
 }
 
-/// Very many streams that break and come back at once. They go to the nodes themselves, past
-/// nginx and all proxies, which would only need as many files again.
+/// Very many streams that break and come back at once, those of the cast among them. The crowd's go
+/// to the nodes themselves, past nginx and all proxies, which would only need as many files again.
 pub(super) struct Crowd {
     count: usize,
+    nodes: usize,
     open: Vec<TcpStream>,
 }
 
 impl Crowd {
-    pub(super) fn new(count: usize) -> Self {
-        Self { count, open: Vec::new() }
+    pub(super) fn new(count: usize, nodes: usize) -> Self {
+        Self { count, nodes, open: Vec::new() }
     }
 
     /// Opens all of them at once.
@@ -72,12 +79,15 @@ impl Crowd {
                 doors.push(Target::resolve(&url).await?);
             }
         }
-        let tokens: Vec<_> =
-            (0..USERS).map(|user| world.token(&format!("{}-crowd", user_name(user)))).collect();
+        let tokens: Vec<_> = (0..USERS).map(|user| world.token(&user_name(user))).collect();
+        let since = Timestamp::now() - AWAY;
+        let path = format!("/sync/{APP}/stream?collections={}&since={since:.6}", TABLES.join(","));
         let opening = (0..self.count).map(|number| {
-            let (door, token) = (doors.get(number % doors.len().max(1)), &tokens);
-            let token = token.get(number % USERS).map_or("", String::as_str);
-            async move { timeout(OPENS, open(door, token, number)).await.ok()?.ok() }
+            let (door, token) =
+                (doors.get(number % doors.len().max(1)), tokens.get(number % USERS));
+            let token = token.map_or("", String::as_str);
+            let opening = open(door, &path, token, number);
+            async move { timeout(OPENS, opening).await.ok()?.ok() }
         });
         let mut opening = stream::iter(opening).buffer_unordered(KNOCKING);
         while let Some(opened) = opening.next().await {
@@ -88,10 +98,9 @@ impl Crowd {
     }
 }
 
-async fn open(door: Option<&Target>, token: &str, number: usize) -> Outcome<TcpStream> {
+async fn open(door: Option<&Target>, path: &str, token: &str, number: usize) -> Outcome<TcpStream> {
     let mut connection = door.ok_or("no node")?.connect().await?;
-    let path = format!("/sync/{APP}/stream?collections=tasks&since=2999-01-01");
-    let status = connection.begin_stream(&path, token, &format!("crowd-{number}")).await?;
+    let status = connection.begin_stream(path, token, &format!("crowd-{number}")).await?;
     if status != 200 {
         return Err(format!("status {status}").into());
     }
@@ -104,13 +113,16 @@ impl Fault for Crowd {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim::Crowd]
+        (0..self.nodes).map(Claim::ClientWay).collect()
     }
 
     fn begin<'a>(&'a mut self, world: &'a World) -> BoxFuture<'a, Outcome> {
         async {
             self.come(world).await?;
+            world.nodes.iter().for_each(|node| node.clients.set(Mode::Reset));
             self.open.clear();
+            sleep(BREAK).await;
+            world.nodes.iter().for_each(|node| node.clients.set(Mode::Pass));
             self.come(world).await
         }
         .boxed()
