@@ -73,6 +73,19 @@ create table sync_identity (
     timeline          text not null
 );
 
+-- Each time the clock jumped ahead, because this is not the database that it was: a standby that was
+-- promoted, a backup that was restored. What was stamped in (was, heard] was acknowledged there, and
+-- is not here, except for what came in afterwards.
+create table sync_jumps (
+    id     bigint generated always as identity primary key,
+    at     timestamptz not null default clock_timestamp(),
+    -- The clock before the jump, and after it.
+    was    timestamptz not null,
+    now    timestamptz not null,
+    -- The last stamp of which a node had heard, where that lies between.
+    heard  timestamptz
+);
+
 -- Whom a transaction acts for. Lists are array literals; an unset setting of a session that was
 -- used before is an empty string.
 create function sync_scope_users() returns text[] language sql stable as $$

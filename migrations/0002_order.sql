@@ -156,36 +156,50 @@ $$;
 
 -- Called before a node trusts a connection. Another system identifier or timeline than the one
 -- kept means a promotion or a restore: cursors may have been handed out that lie beyond the
--- clock, so it jumps ahead. The timeline is read from the file name of the log, since the
--- control data lags behind a promotion. True where the clock jumped.
-create function sync_identify(margin interval) returns boolean language plpgsql volatile as $$
+-- clock, so it jumps ahead, by the margin. So it does where the node has heard of a stamp (told)
+-- that was never given here: a snapshot of the disk has neither. (Not where that lies a day ahead: no clock
+-- did that.) The timeline is read from the file name of the log, since the control data lags
+-- behind a promotion. True where the clock jumped.
+create function sync_identify(margin interval, told timestamptz default null) returns boolean
+    language plpgsql volatile as $$
 declare
     here sync_identity;
     kept sync_identity;
+    was bigint;
+    now_at bigint;
+    heard constant bigint :=
+        case when told < clock_timestamp() + interval '1 day' then sync_micros(told) end;
 begin
     here.only_row := true;
     select system_identifier into here.system_identifier from pg_control_system();
     here.timeline := left(pg_walfile_name(pg_current_wal_lsn()), 8);
     select * into kept from sync_identity;
-    if kept = here then
+    select last_value into was from sync_clock;
+    if kept = here and coalesce(heard <= was, true) then
+        -- The one that jumped may not have heard as much as this one.
+        update sync_jumps j set heard = told
+            where j.id = (select max(id) from sync_jumps)
+              and told > greatest(j.was, j.heard) and told < j.now;
         return false;
     end if;
     lock table sync_identity in exclusive mode;
+    perform pg_advisory_xact_lock(sync_key(1309, 0));
     select * into kept from sync_identity;
-    if kept = here then
+    select last_value into was from sync_clock;
+    if kept = here and coalesce(heard <= was, true) then
         return false;
     end if;
     insert into sync_identity select here.*
         on conflict (only_row) do update
         set system_identifier = excluded.system_identifier, timeline = excluded.timeline;
-    if kept.only_row is null then
+    if kept.only_row is null and coalesce(heard <= was, true) then
         return false;
     end if;
-    perform pg_advisory_xact_lock(sync_key(1309, 0));
-    perform setval('sync_clock',
-        greatest(last_value, sync_micros(clock_timestamp()))
-            + (extract(epoch from margin) * 1000000)::bigint)
-        from sync_clock;
+    now_at := greatest(was, heard, sync_micros(clock_timestamp()))
+        + (extract(epoch from margin) * 1000000)::bigint;
+    perform setval('sync_clock', now_at);
+    insert into sync_jumps (was, now, heard) values (sync_time(was), sync_time(now_at),
+        case when heard > was then sync_time(heard) end);
     return true;
 end
 $$;

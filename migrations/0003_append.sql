@@ -32,13 +32,12 @@ $$;
 -- by somebody else just now. Where the batch can't be stored, failure is its SQLSTATE, nothing
 -- of it is stored, and its run is rung with no feeds, so that no gap stays. unpublished: the
 -- places (from 1) of changes that are stored for their author alone. stored: how many were not there
--- before. clock: as it stood when all was done.
+-- before.
 create procedure sync_append(
     ids uuid[], users text[], apps text[], tables text[], records text[], spaces text[],
     ops text[], payloads text[], times text[], clients text[], versions integer[],
     actors text[], origins text[], repeatable boolean[],
-    out last timestamptz, out unpublished integer[], out failure text, out stored integer,
-    out clock timestamptz)
+    out last timestamptz, out unpublished integer[], out failure text, out stored integer)
     language plpgsql as $$
 declare
     n constant integer := cardinality(ids);
@@ -136,7 +135,6 @@ begin
             join sync_changes c on c.user_id = r.usr and c.app_id = r.app and c.id = r.id
             where r.space is not null and not r.enters and c.space_at is null;
     end if;
-    select sync_time(last_value) into clock from sync_clock;
 end
 $$;
 

@@ -129,6 +129,9 @@ impl Stamp {
     /// Before every change: a cursor here reads from the start.
     pub const START: Self = Self(0);
 
+    /// After every change.
+    pub const LAST: Self = Self(i64::MAX);
+
     /// The stamp at `micros` microseconds since 1970.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {

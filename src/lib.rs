@@ -24,6 +24,7 @@ pub mod doorbell;
 pub mod progress;
 pub mod group;
 pub mod watermark;
+pub mod recent;
 // The database.
 pub mod store;
 // What happens by itself.

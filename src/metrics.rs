@@ -112,6 +112,11 @@ pub fn batch(pushes: usize, changes: usize, unpublished: usize, took: Duration) 
     counter!("mana_sync_changes_unpublished_total").increment(count(unpublished));
 }
 
+/// So many reads were `remembered` to find nothing, or the database was `asked`.
+pub fn news(source: &'static str, reads: usize) {
+    counter!("mana_sync_news_total", "source" => source).increment(count(reads));
+}
+
 /// So many reads were asked about by one statement.
 pub fn news_group(reads: usize) {
     histogram!("mana_sync_news_group_reads").record(number(reads));

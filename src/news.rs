@@ -1,5 +1,6 @@
 //! Group question: is there anything new for those who ask? Most reads find nothing, so all that
-//! wait are asked about by one statement, and only who has news reads a page.
+//! wait are asked about by one statement, and only who has news reads a page. Of those for whom
+//! nothing moved lately (`recent`) only the clock is asked, or, after a push, nothing at all.
 //!
 //! Each lane takes whatever waits, as the writer's do: idle, a read is one round trip; busy, many
 //! share one. The question is put to a bound that has reached the clock as it stands after the
@@ -19,6 +20,7 @@ use crate::id::Stamp;
 use crate::metrics;
 use crate::progress::Progress;
 use crate::protocol::{Cursor, Tables};
+use crate::recent::{Known, Own, Recent};
 use crate::store::{Found, NewsRead, Question, Store, StoreError};
 
 /// How long a read waits for the watermark to reach the clock, before it asks for the horizon.
@@ -44,27 +46,60 @@ struct Asked {
     answer: oneshot::Sender<Found>,
 }
 
+/// What is known without asking.
+#[derive(Debug, Clone)]
+struct Memory {
+    progress: Progress,
+    recent: Arc<Recent>,
+}
+
 /// Takes questions. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct News(mpsc::Sender<Asked>);
+pub struct News {
+    queue: mpsc::Sender<Asked>,
+    memory: Memory,
+}
 
 /// The lanes, to be run.
 #[derive(Debug)]
 pub struct Lanes {
     store: Store,
-    progress: Progress,
-    spaces: bool,
+    memory: Memory,
     desk: Desk<Asked>,
 }
 
-/// A desk for questions, and its lanes. `spaces`: whether there are any.
+/// A desk for questions, and its lanes.
 #[must_use]
-pub fn news(store: &Store, progress: Progress, spaces: bool) -> (News, Lanes) {
-    let (sender, queue) = mpsc::channel(MAX_WAITING);
-    (News(sender), Lanes { store: store.clone(), progress, spaces, desk: Desk::new(queue) })
+pub fn news(store: &Store, progress: Progress, recent: Arc<Recent>) -> (News, Lanes) {
+    let (queue, waiting) = mpsc::channel(MAX_WAITING);
+    let memory = Memory { progress, recent };
+    let lanes = Lanes { store: store.clone(), memory: memory.clone(), desk: Desk::new(waiting) };
+    (News { queue, memory }, lanes)
+}
+
+impl Memory {
+    /// Nothing up to the watermark, where that is known.
+    fn nothing(&self, reader: &Reader, since: Stamp, own: &Own) -> Option<Found> {
+        // First: what moved up to here is noted by now.
+        let bound = self.progress.at();
+        let Known(spaces) = self.recent.nothing_new(reader, since, own)?;
+        let spaces = spaces.map(|spaces| spaces.to_vec());
+        Some(Found::Nothing { bound, spaces, whole: true })
+    }
 }
 
 impl News {
+    /// After a push, which the watermark has passed: that there is nothing after `cursor` but what
+    /// it wrote, where that is known.
+    #[must_use]
+    pub fn nothing_but(&self, own: &Own, reader: &Reader, cursor: Cursor) -> Option<Found> {
+        let known =
+            cursor.history.is_none().then(|| self.memory.nothing(reader, cursor.stamp, own));
+        let known = known.flatten();
+        metrics::news("remembered", known.iter().len());
+        known
+    }
+
     /// Whether there is anything in `tables` for `reader` after `cursor`. `None` where that can't
     /// be asked in a group: inside a joined space's history, of several single tables, in too
     /// large a crowd, or because the question failed. `reached`: the watermark has reached the
@@ -81,7 +116,7 @@ impl News {
         }
         let question = Question::new(reader, tables, cursor.stamp)?;
         let (answer, answered) = oneshot::channel();
-        if self.0.try_send(Asked { question, reached, answer }).is_err() {
+        if self.queue.try_send(Asked { question, reached, answer }).is_err() {
             metrics::overflow("news_queue");
             return None;
         }
@@ -110,9 +145,47 @@ impl Lanes {
 
     async fn answer(&self, mut group: Vec<Asked>) {
         group.retain(|asked| !asked.answer.is_closed());
+        let (quiet, moved): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|asked| self.remembers(asked).is_some());
+        tokio::join!(self.answer_quiet(quiet), self.answer_moved(moved));
+    }
+
+    fn remembers(&self, asked: &Asked) -> Option<Found> {
+        let Question { reader, since, .. } = &asked.question;
+        self.memory.nothing(reader, *since, &Own::default())
+    }
+
+    /// Answers those for whom nothing has moved as far as this node has heard: it only has to be
+    /// sure that it has heard enough.
+    async fn answer_quiet(&self, group: Vec<Asked>) {
         if group.is_empty() {
             return;
         }
+        let is_heard = match self.store.clock().await {
+            Ok(clock) => self.memory.progress.reach(clock, PATIENCE).await,
+            Err(_) => false,
+        };
+        if !is_heard {
+            return self.answer_moved(group).await;
+        }
+        let mut moved = Vec::new();
+        for asked in group {
+            match self.remembers(&asked) {
+                Some(found) => {
+                    metrics::news("remembered", 1);
+                    drop(asked.answer.send(found));
+                }
+                None => moved.push(asked),
+            }
+        }
+        self.answer_moved(moved).await;
+    }
+
+    async fn answer_moved(&self, group: Vec<Asked>) {
+        if group.is_empty() {
+            return;
+        }
+        metrics::news("asked", group.len());
         metrics::news_group(group.len());
         let reached = group.iter().all(|asked| asked.reached);
         let (questions, askers): (Vec<_>, Vec<_>) =
@@ -129,13 +202,26 @@ impl Lanes {
     }
 
     async fn find(&self, questions: &[Question], reached: bool) -> Result<Vec<Found>, StoreError> {
-        let bound = self.progress.at();
-        let clock = match self.store.news(questions, bound, !reached, self.spaces).await? {
+        let age = self.memory.recent.age();
+        let found = self.look(questions, reached).await?;
+        for (question, found) in questions.iter().zip(&found) {
+            if let Found::Nothing { bound, spaces, whole: true } = found {
+                let stretch = (question.since, *bound);
+                self.memory.recent.learn(&question.reader, stretch, spaces.as_deref(), age);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn look(&self, questions: &[Question], reached: bool) -> Result<Vec<Found>, StoreError> {
+        let progress = &self.memory.progress;
+        let spaces = self.memory.recent.has_spaces();
+        let clock = match self.store.news(questions, progress.at(), !reached, spaces).await? {
             NewsRead::Found(found) => return Ok(found),
             NewsRead::Behind(clock) => clock,
         };
-        let bound = reach(&self.progress, &self.store, clock).await?;
-        match self.store.news(questions, bound, false, self.spaces).await? {
+        let bound = reach(progress, &self.store, clock).await?;
+        match self.store.news(questions, bound, false, spaces).await? {
             NewsRead::Found(found) => Ok(found),
             NewsRead::Behind(_) => Err(sqlx::Error::RowNotFound.into()),
         }

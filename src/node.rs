@@ -27,11 +27,12 @@ use services::Services;
 use crate::config::Config;
 use crate::directory::members;
 use crate::feed::Feeds;
-use crate::http::{Api, Drain, Presence, STRANGERS, Server, router};
-use crate::listener::{self, Hearing, Listener};
+use crate::http::{Api, Drain, Presence, Quotas, STRANGERS, Server, Serves, router};
+use crate::listener::{Hearing, Listener, beat};
 use crate::metrics;
 use crate::news;
 use crate::progress::progress;
+use crate::recent::Recent;
 use crate::relay::Relay;
 use crate::store::{self, StartError, Store};
 use crate::telemetry;
@@ -74,9 +75,11 @@ impl From<store::StoreError> for NodeError {
 
 /// A running node.
 pub struct Node {
-    address: SocketAddr,
+    /// For clients, and, where that is another one, for operators.
+    addresses: Vec<SocketAddr>,
     leaving: Leaving,
     drain: Drain,
+    feeds: Arc<Feeds>,
     store: Store,
     /// Ends accepting, and each connection once its request is answered.
     connections_stop: CancellationToken,
@@ -118,7 +121,8 @@ impl Node {
         let feeds = Arc::new(Feeds::new(start, settings.tail_bytes));
         let (advance, progress) = progress(start);
         let (writer, lanes) = writer(&store, progress.clone(), &settings.writer);
-        let (news, asking) = news::news(&store, progress.clone(), settings.auth_url.is_some());
+        let recent = Arc::new(Recent::new(start, settings.auth_url.is_some()));
+        let (news, asking) = news::news(&store, progress.clone(), Arc::clone(&recent));
         let (heard, doorbells) = mpsc::channel(DOORBELLS);
         let hearing = Hearing::default();
         let connections = TaskTracker::new();
@@ -140,28 +144,25 @@ impl Node {
             progress: progress.clone(),
             feeds: Arc::clone(&feeds),
             presence: Presence::default(),
+            quotas: Quotas::new(&settings.limits),
             hearing: hearing.clone(),
             drain: drain.clone(),
-            service_key: settings.service_key,
+            service_key: settings.service_key.clone(),
             metrics: metrics.clone(),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
-            bodies: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             answers: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             events: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
-            limits: settings.limits,
+            limits: settings.limits.clone(),
         });
-        let server =
-            Server::bind(settings.address, router(api, &settings.origins), settings.server)
-                .map_err(|error| NodeError::Bind(settings.address, error))?;
-        let address = server.address().map_err(|error| NodeError::Bind(settings.address, error))?;
+        let (servers, addresses) = bind(&api, &settings)?;
         let parts = Parts::default();
         let stop = || parts.stop.clone();
         // Its own few connections, so that it is not held up by what it is to speed up.
-        let inner = Store::new(&store::Settings { connections: 3, ..settings.database })?;
-        let relay = Relay::new(inner.clone(), feeds, advance, doorbells, start);
+        let inner = store.beside(&store::Settings { connections: 3, ..settings.database })?;
+        let relay =
+            Relay::new(inner.clone(), Arc::clone(&feeds), recent, advance, doorbells, start);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));
-        let beat = listener::beat(inner, progress, settings.listener.heartbeat, stop());
-        parts.spawn("heartbeat", beat);
+        parts.spawn("heartbeat", beat(inner, progress, settings.listener.heartbeat, stop()));
         let listener = Listener::new(settings.listener, heard, hearing);
         parts.spawn("listener", listener.run(stop()));
         let keys_stop = stop();
@@ -176,16 +177,24 @@ impl Node {
             parts.spawn("news", lane);
         }
         let connections_stop = CancellationToken::new();
-        parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
+        for server in servers {
+            parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
+        }
         metrics::build_info();
         let leaving = settings.leaving;
-        Ok(Self { address, leaving, drain, store, connections_stop, connections, parts })
+        Ok(Self { addresses, leaving, drain, feeds, store, connections_stop, connections, parts })
     }
 
     /// Where it listens for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into())
+    }
+
+    /// Where it listens for those who operate it.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.addresses.last().copied().unwrap_or_else(|| self.address())
     }
 
     /// Waits until a part of the node has failed for good: it is to be started anew.
@@ -203,6 +212,7 @@ impl Node {
             sleep(leaving.delay).await;
             self.connections_stop.cancel();
             self.drain.streams.cancel();
+            self.feeds.wake_all();
             self.connections.close();
             self.connections.wait().await;
         };
@@ -235,6 +245,22 @@ impl Node {
     }
 }
 
+/// Opens the ports.
+fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, Vec<SocketAddr>), NodeError> {
+    let open = |address, serves| {
+        let router = router(Arc::clone(api), &settings.origins, serves);
+        let server = Server::bind(address, router, settings.server.clone());
+        server
+            .and_then(|server| server.address().map(|address| (server, address)))
+            .map_err(|error| NodeError::Bind(address, error))
+    };
+    let Some(admin) = settings.admin_address else {
+        return Ok([open(settings.address, Serves::All)?].into_iter().unzip());
+    };
+    let both = [open(settings.address, Serves::Clients)?, open(admin, Serves::Operators)?];
+    Ok(both.into_iter().unzip())
+}
+
 async fn accept(server: Server, connections: TaskTracker, stop: CancellationToken) {
     while let Some(connection) = stop.run_until_cancelled(server.accept(stop.clone())).await {
         connections.spawn(connection);
@@ -256,7 +282,7 @@ pub async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    tracing::info!(address = %node.address(), "serving");
+    tracing::info!(address = %node.address(), admin = %node.admin_address(), "serving");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

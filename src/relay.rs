@@ -26,6 +26,7 @@ use crate::metrics;
 #[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
 use crate::progress::Advance;
+use crate::recent::Recent;
 use crate::store::{Store, StoreError};
 use crate::watermark::{PATIENCE, Step, Watermark};
 use compare::{Comparison, Named};
@@ -45,6 +46,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub struct Relay {
     store: Store,
     feeds: Arc<Feeds>,
+    recent: Arc<Recent>,
     advance: Advance,
     heard: mpsc::Receiver<Heard>,
     watermark: Watermark,
@@ -71,6 +73,7 @@ impl Relay {
     pub fn new(
         store: Store,
         feeds: Arc<Feeds>,
+        recent: Arc<Recent>,
         advance: Advance,
         heard: mpsc::Receiver<Heard>,
         start: Stamp,
@@ -78,6 +81,7 @@ impl Relay {
         Self {
             store,
             feeds,
+            recent,
             advance,
             heard,
             watermark: Watermark::new(start),
@@ -110,6 +114,9 @@ impl Relay {
                     Some(Heard::Doorbell(doorbell)) => self.hear(doorbell),
                     Some(Heard::Gap) => {
                         self.watermark.lost();
+                        // Nothing is known until the horizon is: who listens anew may have
+                        // been led to another database.
+                        self.recent.forget(Stamp::LAST);
                         self.deaf = true;
                         asking = Some(self.ask());
                     }
@@ -150,9 +157,13 @@ impl Relay {
             metrics::horizon_stuck(Duration::ZERO);
         }
         let Some(step) = step else { return };
-        self.moves.extend(step.moves);
         if let Some((from, to)) = step.unnamed {
+            self.recent.forget(to);
             self.unnamed = Some((self.unnamed.map_or(from, |(first, _)| first), to));
+        }
+        for ring in step.rings {
+            self.recent.note(ring.last, &ring.moves);
+            self.moves.extend(ring.moves);
         }
         if self.moves.len() > MAX_MOVES {
             // Asked instead of remembered.
@@ -160,6 +171,7 @@ impl Relay {
             self.moves.clear();
             self.unnamed = Some((self.feeds.published(), step.to));
         }
+        self.store.heard(step.to);
         self.advance.to(step.to);
     }
 
@@ -194,11 +206,12 @@ impl Relay {
         let now = Instant::now();
         match answer {
             Ok((horizon, holder)) => {
+                let step = self.watermark.horizon(horizon, now.into_std());
                 let deaf = std::mem::take(&mut self.deaf);
                 if deaf {
                     metrics::catch_up();
+                    self.recent.forget(self.watermark.at());
                 }
-                let step = self.watermark.horizon(horizon, now.into_std());
                 #[cfg(feature = "mutants")]
                 let step = step.map(|mut step| {
                     step.unnamed.take_if(|_| deaf && mutants::is(Mutant::SkipCatchUp));

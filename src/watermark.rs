@@ -31,8 +31,8 @@ const MAX_MOVES: usize = 100_000;
 pub struct Step {
     /// Where the watermark stands now.
     pub to: Stamp,
-    /// What moved since it stood where it was.
-    pub moves: Vec<Move>,
+    /// The rings that it passed, in order.
+    pub rings: Vec<Ring>,
     /// The stretch of it that no ring named: `(from, to]`, to be asked from the database.
     pub unnamed: Option<(Stamp, Stamp)>,
 }
@@ -117,11 +117,11 @@ impl Watermark {
             return None;
         }
         self.at = ring.last;
-        let mut moves = ring.moves;
-        self.follow_chain(&mut moves);
+        let mut rings = vec![ring];
+        self.follow_chain(&mut rings);
         self.stuck_since = None;
         self.mark(now);
-        Some(Step { to: self.at, moves, unnamed: None })
+        Some(Step { to: self.at, rings, unnamed: None })
     }
 
     /// Hears of a stamp that was given, without hearing what came before it.
@@ -143,11 +143,11 @@ impl Watermark {
         self.at = horizon;
         self.early.retain(|_, ring| ring.last > horizon);
         self.early_moves = self.early.values().map(|ring| ring.moves.len()).sum();
-        let mut moves = Vec::new();
-        self.follow_chain(&mut moves);
+        let mut rings = Vec::new();
+        self.follow_chain(&mut rings);
         self.stuck_since = None;
         self.mark(now);
-        Some(Step { to: self.at, moves, unnamed: Some((from, horizon)) })
+        Some(Step { to: self.at, rings, unnamed: Some((from, horizon)) })
     }
 
     /// The listener was lost: the parts of a ring that was under way will not be completed.
@@ -172,7 +172,7 @@ impl Watermark {
         held.moves.extend(ring.moves);
     }
 
-    fn follow_chain(&mut self, moves: &mut Vec<Move>) {
+    fn follow_chain(&mut self, rings: &mut Vec<Ring>) {
         while let Some(entry) = self.early.first_entry() {
             if *entry.key() > self.at {
                 return;
@@ -180,7 +180,7 @@ impl Watermark {
             let ring = entry.remove();
             self.early_moves -= ring.moves.len();
             self.at = self.at.max(ring.last);
-            moves.extend(ring.moves);
+            rings.push(ring);
         }
     }
 

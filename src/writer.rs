@@ -10,22 +10,24 @@
 //! is unknown can be repeated; a batch that is refused is repeated push by push, so that only the
 //! culprit fails.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::doorbell::{FeedId, Owner};
 use crate::grant;
 use crate::group::Desk;
-use crate::id::Stamp;
 use crate::metrics;
 #[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
 use crate::progress::Progress;
 use crate::protocol::NewChange;
+use crate::recent::Own;
 use crate::store::{Appended, Lane, NewRow, Store, StoreError};
 
 /// The most pushes in a batch.
@@ -58,16 +60,14 @@ pub enum PushError {
 /// A push that is stored, heard by this node, and so readable through every node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// The last stamp of the batch it was in.
-    pub last: Stamp,
-    /// The clock after that: who reads up to it misses nothing acknowledged before.
-    pub clock: Stamp,
+    /// What it moved. Who reads up to its last stamp misses nothing acknowledged before.
+    pub own: Own,
     /// The places of its changes that are stored for their author alone.
     pub unpublished: Vec<usize>,
 }
 
-/// A push's share of the memory that all bodies may take.
-pub type Room = Arc<OwnedSemaphorePermit>;
+/// A push's share of the memory that bodies may take, whatever that is.
+pub type Room = Arc<dyn std::fmt::Debug + Send + Sync>;
 
 #[derive(Debug)]
 struct Push {
@@ -162,14 +162,13 @@ impl Writer {
         #[cfg(feature = "mutants")]
         if mutants::is(Mutant::EarlyAck) {
             std::mem::forget(answered); // Or nothing would be stored for who waits no more.
-            let (last, unpublished) = (self.progress.at(), Vec::new());
-            return Ok(Stored { last, clock: last, unpublished });
+            return Ok(Stored { own: Own::default(), unpublished: Vec::new() });
         }
         let stored = timeout(self.patience, answered).await;
         let stored = stored.ok().and_then(Result::ok).unwrap_or(Err(PushError::Unconfirmed))?;
         let heard = Instant::now();
         let left = self.patience.saturating_sub(begun.elapsed());
-        if !self.progress.reach(stored.last, left).await {
+        if !self.progress.reach(stored.own.last, left).await {
             return Err(PushError::Unconfirmed);
         }
         metrics::push_acknowledged(heard.elapsed());
@@ -281,18 +280,35 @@ fn rows(batch: &[Push], again: bool) -> Vec<NewRow<'_>> {
     changes.collect()
 }
 
-/// Tells each push of a stored batch which of its changes stayed unpublished.
+/// The feeds into which a push writes.
+fn feeds(push: &Push) -> BTreeSet<FeedId> {
+    let reader = push.writer.reader();
+    let feed = |owner| FeedId { owner, app: reader.app().clone() };
+    let spaces: BTreeSet<_> = push.changes.iter().filter_map(|c| c.space.as_ref()).collect();
+    let spaces = spaces.into_iter().cloned().map(Owner::Space);
+    std::iter::once(Owner::User(reader.user().clone())).chain(spaces).map(feed).collect()
+}
+
+/// For each push of a batch, the feeds into which no other one writes.
+fn moved_alone(batch: &[Push]) -> Vec<Vec<FeedId>> {
+    let feeds: Vec<_> = batch.iter().map(feeds).collect();
+    let mut writers: HashMap<&FeedId, usize> = HashMap::new();
+    for feed in feeds.iter().flatten() {
+        *writers.entry(feed).or_default() += 1;
+    }
+    let alone = |feed: &&FeedId| writers.get(feed) == Some(&1);
+    feeds.iter().map(|mine| mine.iter().filter(alone).cloned().collect()).collect()
+}
+
+/// Tells each push of a stored batch what it moved, and which of its changes stayed unpublished.
 fn answer(batch: Vec<Push>, appended: &Appended) {
     let mut begin = 0;
-    for push in batch {
+    let alone = moved_alone(&batch);
+    for (push, feeds) in batch.into_iter().zip(alone) {
         let end = begin + push.changes.len();
         let mine = appended.unpublished.iter().filter(|place| (begin..end).contains(*place));
         let unpublished: Vec<_> = mine.map(|place| place - begin).collect();
-        drop(push.answer.send(Ok(Stored {
-            last: appended.last,
-            clock: appended.clock,
-            unpublished,
-        })));
+        drop(push.answer.send(Ok(Stored { own: Own { last: appended.last, feeds }, unpublished })));
         begin = end;
     }
 }

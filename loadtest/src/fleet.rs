@@ -96,6 +96,9 @@ impl Ground {
             format!("--jwks-url={issuer}/.well-known/jwks.json"),
             format!("--mana-auth-url={issuer}"),
             "--membership-life-seconds=3600".to_owned(),
+            // Few users make all the load.
+            "--limit-user-requests=0".to_owned(),
+            "--limit-user-streams=0".to_owned(),
             "--drain-delay-seconds=0".to_owned(),
             "--drain-spread-seconds=0".to_owned(),
             "--drain-deadline-seconds=3".to_owned(),

@@ -3,7 +3,6 @@
 //! What goes wrong is told without addresses, headers and bodies, for these name users and keys.
 
 use std::error::Error;
-use std::time::Duration;
 
 use reqwest::{RequestBuilder, StatusCode};
 
@@ -44,13 +43,12 @@ impl From<reqwest::Error> for FetchError {
     }
 }
 
-/// Sends `request` and reads the answer, which must be whole within `timeout`.
+/// Sends `request` and reads the answer, which must be whole within the time of its client.
 pub(crate) async fn fetch(
     request: RequestBuilder,
-    timeout: Duration,
     max_bytes: usize,
 ) -> Result<Vec<u8>, FetchError> {
-    let mut response = request.timeout(timeout).send().await?;
+    let mut response = request.send().await?;
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status().as_u16()));
     }
@@ -66,15 +64,15 @@ pub(crate) async fn fetch(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::auth::stub::{Answer, Stub, client};
 
     #[tokio::test]
     async fn not_one_byte_more_is_taken() {
         let stub = Stub::start(Answer::Body("200 OK", "12345".into())).await;
-        let read = async |max_bytes| {
-            fetch(client().get(stub.url("/")), Duration::from_secs(10), max_bytes).await
-        };
+        let read = async |max_bytes| fetch(client().get(stub.url("/")), max_bytes).await;
         assert_eq!(read(5).await, Ok(b"12345".to_vec()));
         assert_eq!(read(4).await, Err(FetchError::TooLarge { max_bytes: 4 }));
     }
@@ -82,11 +80,11 @@ mod tests {
     #[tokio::test]
     async fn the_body_counts_into_the_time() {
         let stub = Stub::start(Answer::Head("200 OK\r\ncontent-length: 5")).await;
-        let broken = fetch(client().get(stub.url("/")), Duration::from_secs(10), 9).await;
+        let broken = fetch(client().get(stub.url("/")), 9).await;
         assert!(matches!(broken, Err(FetchError::Unreachable { .. })), "cut short: {broken:?}");
         stub.answer(Answer::Endless);
         let endless =
-            fetch(client().get(stub.url("/")), Duration::from_millis(50), usize::MAX).await;
+            fetch(client().get(stub.url("/")).timeout(Duration::from_millis(50)), usize::MAX).await;
         assert_eq!(endless, Err(FetchError::TimedOut));
     }
 }

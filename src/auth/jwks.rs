@@ -36,7 +36,6 @@ const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 /// full, or whoever hangs up would keep all others from a new key; and not nothing at all.
 const ABANDONED_PAUSE: Duration = Duration::from_secs(1);
 
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_SET_BYTES: usize = 1 << 20;
 
 /// An Ed25519 public key.
@@ -156,7 +155,7 @@ impl Keyring {
 
     async fn fetch_keys(&self) -> Result<Keys, Refused> {
         let request = self.http.get(self.url.clone());
-        usable_keys(&fetch(request, FETCH_TIMEOUT, MAX_SET_BYTES).await?)
+        usable_keys(&fetch(request, MAX_SET_BYTES).await?)
     }
 }
 

@@ -120,5 +120,10 @@ impl Shared {
 
 /// A client as the node's is: no redirects.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().redirect(Policy::none()).build().expect("a client")
+    client_within(Duration::from_secs(10))
+}
+
+/// The same, where an answer is to be whole within `time`.
+pub(crate) fn client_within(time: Duration) -> reqwest::Client {
+    reqwest::Client::builder().redirect(Policy::none()).timeout(time).build().expect("a client")
 }

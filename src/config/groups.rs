@@ -8,8 +8,8 @@ use clap::Args;
 use url::Url;
 
 use super::values::{
-    DatabaseUrl, Origin, Secret, app, database, ip, limit, log_filter, millis, number, origin,
-    port, seconds, secret, text, web,
+    DatabaseUrl, Origin, Secret, app, database, ip, limit, limit_seconds, log_filter, millis,
+    number, origin, port, seconds, secret, text, web,
 };
 use crate::id::AppId;
 use crate::telemetry::LogFormat;
@@ -28,20 +28,15 @@ pub struct Server {
     #[arg(long, env = "BIND", value_name = "IP", default_value = "0.0.0.0",
         value_parser = ip)]
     pub bind: IpAddr,
+    /// TCP port that serves `/metrics` and `/internal`, which `PORT` then does not; both serve
+    /// `/health`.
+    #[arg(long, env = "ADMIN_PORT", value_name = "PORT", value_parser = port())]
+    pub admin_port: Option<u16>,
     /// Origins whose pages may call the node (CORS), each exactly as a browser sends it:
     /// `scheme://host[:port]`; comma-separated.
     #[arg(long, env = "CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',',
         value_parser = origin)]
     pub cors_origins: Vec<Origin>,
-    /// Seconds that a client may take to send a request's head; a connection without a request
-    /// is closed after as long, so keep it above the ingress' own (nginx: 60).
-    #[arg(long = "header-timeout-seconds", env = "HEADER_TIMEOUT_SECONDS",
-        value_name = "SECONDS", default_value = "75", value_parser = seconds(1..=600))]
-    pub header_timeout: Duration,
-    /// Seconds that a client may take to send a request's body.
-    #[arg(long = "body-timeout-seconds", env = "BODY_TIMEOUT_SECONDS",
-        value_name = "SECONDS", default_value = "60", value_parser = seconds(1..=600))]
-    pub body_timeout: Duration,
 }
 
 /// The Postgres that all nodes share.
@@ -177,6 +172,35 @@ pub struct Limits {
     #[arg(long = "limit-streams", env = "LIMIT_STREAMS", value_name = "STREAMS",
         default_value = "18000", value_parser = limit("a number of streams", 1))]
     pub streams: usize,
+    /// Requests that a user may make of this node a second, on average over ten seconds; a WebSocket's
+    /// opening counts as one. One more is answered 429.
+    #[arg(long = "limit-user-requests", env = "LIMIT_USER_REQUESTS", value_name = "REQUESTS",
+        default_value = "200", value_parser = limit("a number of requests a second", 1))]
+    pub user_requests: usize,
+    /// Streams and WebSockets of one user that may be open; one more is answered 429.
+    #[arg(long = "limit-user-streams", env = "LIMIT_USER_STREAMS", value_name = "STREAMS",
+        default_value = "200", value_parser = limit("a number of streams", 1))]
+    pub user_streams: usize,
+    /// Bytes of request bodies of one user that may be in the node's hands; what exceeds them is
+    /// answered 429.
+    #[arg(long = "limit-user-inflight-bytes", env = "LIMIT_USER_INFLIGHT_BYTES",
+        value_name = "BYTES", default_value = "67108864",
+        value_parser = limit("a number of bytes", MIN_BODIES))]
+    pub user_inflight_bytes: usize,
+    /// Seconds that a client may take to send a request's head; a connection without a request
+    /// is closed after as long, so keep it above the ingress' own (nginx: 60).
+    #[arg(long = "limit-header-seconds", env = "LIMIT_HEADER_SECONDS",
+        value_name = "SECONDS", default_value = "75", value_parser = limit_seconds(600))]
+    pub header_time: Duration,
+    /// Seconds that a client may take to send a request's body.
+    #[arg(long = "limit-body-seconds", env = "LIMIT_BODY_SECONDS",
+        value_name = "SECONDS", default_value = "60", value_parser = limit_seconds(600))]
+    pub body_time: Duration,
+    /// Seconds that a request of this node's own may take: to the key set, the auth service, or
+    /// the billing service.
+    #[arg(long = "limit-outgoing-seconds", env = "LIMIT_OUTGOING_SECONDS",
+        value_name = "SECONDS", default_value = "3", value_parser = limit_seconds(60))]
+    pub outgoing_time: Duration,
     /// Bytes of request bodies that may be in the node's hands, and as many of answers and of events
     /// on their way out; what exceeds them is answered 503, and streams wait.
     #[arg(long = "limit-inflight-bytes", env = "LIMIT_INFLIGHT_BYTES", value_name = "BYTES",

@@ -17,6 +17,9 @@ use crate::telemetry;
 /// permits of a semaphore.
 pub const NO_LIMIT: usize = usize::MAX >> 4;
 
+/// A time-out that is turned off.
+const NO_LIMIT_TIME: Duration = Duration::from_hours(24 * 365);
+
 /// A text that is never printed.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
@@ -166,6 +169,17 @@ pub(super) fn limit(
         Ok(0) => Ok(NO_LIMIT),
         Ok(count) if (least..=MOST).contains(&count) => Ok(count),
         _ => Err(format!("is not {what} ({least} to {MOST}, or 0 for no limit)")),
+    }
+}
+
+/// Whole seconds, or 0 for no limit.
+pub(super) fn limit_seconds(
+    most: u64,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |value| match value.trim().parse() {
+        Ok(0) => Ok(NO_LIMIT_TIME),
+        Ok(count) if count <= most => Ok(Duration::from_secs(count)),
+        _ => Err(format!("is not a number of seconds (1 to {most}, or 0 for no limit)")),
     }
 }
 

@@ -19,11 +19,9 @@ use super::services::{LookupError, Service, ServiceKey};
 use crate::id::{AppId, UserId};
 use crate::metrics;
 
-const TIMEOUT: Duration = Duration::from_secs(2);
-
 /// How long a user counts as active without an answer, and how long nobody asks a service that
-/// was not reached: five seconds and the time-out, for it counts from the asking.
-const FAILURE_HOLDS: Duration = Duration::from_secs(7);
+/// was not reached. It counts from the asking, so it is longer than that mostly takes.
+const FAILURE_HOLDS: Duration = Duration::from_secs(8);
 
 const MAX_USERS: u64 = 50_000;
 
@@ -62,7 +60,7 @@ impl Billing {
     ) -> Self {
         let gate = service.map(|(base, key)| {
             Arc::new(Gate {
-                service: Service::new(base, key, http, TIMEOUT),
+                service: Service::new(base, key, http),
                 answers: Cache::builder().max_capacity(MAX_USERS).time_to_live(life).build(),
                 life,
                 down_until: ArcSwapOption::empty(),

@@ -4,7 +4,6 @@
 //! by somebody else, so it travels as one path segment or not at all.
 
 use std::fmt;
-use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
@@ -16,7 +15,6 @@ use crate::auth::FetchError;
 use crate::auth::fetch::fetch;
 use crate::id::{SpaceId, UserId};
 
-const MEMBERSHIPS_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// More spaces of one user are refused.
@@ -94,12 +92,11 @@ pub(super) struct Service {
     base: Url,
     key: ServiceKey,
     http: Client,
-    timeout: Duration,
 }
 
 impl Service {
-    pub(super) fn new(base: Url, key: ServiceKey, http: Client, timeout: Duration) -> Self {
-        Self { base, key, http, timeout }
+    pub(super) fn new(base: Url, key: ServiceKey, http: Client) -> Self {
+        Self { base, key, http }
     }
 
     /// GETs the path `before`, user, `after`, below the base.
@@ -111,7 +108,7 @@ impl Service {
     ) -> Result<Vec<u8>, LookupError> {
         let url = address(&self.base, before, user, after)?;
         let request = self.http.get(url).header("x-service-key", self.key.0.clone());
-        Ok(fetch(request, self.timeout, MAX_ANSWER_BYTES).await?)
+        Ok(fetch(request, MAX_ANSWER_BYTES).await?)
     }
 }
 
@@ -139,7 +136,7 @@ impl AuthService {
     /// the key elsewhere.
     #[must_use]
     pub fn new(base: Url, key: ServiceKey, http: Client) -> Self {
-        Self(Service::new(base, key, http, MEMBERSHIPS_TIMEOUT))
+        Self(Service::new(base, key, http))
     }
 
     /// The spaces of `user`, sorted, each once. What can't be a space's id is left out.

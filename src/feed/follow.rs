@@ -105,9 +105,15 @@ impl Following {
         }
     }
 
+    /// Who reads.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     /// Waits until something moved. A wake-up that came since the last call is not lost.
-    pub async fn moved(&self) {
-        self.follower.woken.notified().await;
+    pub fn moved(&self) -> impl Future<Output = ()> {
+        self.follower.woken.notified()
     }
 
     /// The database is about to be asked who the reader is a member of.

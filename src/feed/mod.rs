@@ -249,6 +249,11 @@ impl Feeds {
         }
     }
 
+    /// Wakes all followers, for them to look at what is no feed: whether the node drains.
+    pub fn wake_all(&self) {
+        self.registry().readers.values().flatten().for_each(|follower| follower.wake());
+    }
+
     fn evict(&self, ages: &mut Ages) {
         while self.tail_bytes() > self.max_bytes || ages.0.len() > MAX_ENTRIES {
             let Some(oldest) = ages.0.pop_front() else { return };

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use crate::id::{ClientId, Stamp, TableName, UserId};
+use crate::protocol::wire::Framed;
 
 /// A change in a tail, already written as clients read it.
 #[derive(Debug)]
@@ -21,13 +22,13 @@ pub struct Entry {
     /// The change as JSON, shared by all feeds and streams.
     pub json: Bytes,
     /// The event that carries it alone, up to some stamp: mostly the same for all streams.
-    pub event: OnceLock<(Stamp, Bytes)>,
+    pub event: OnceLock<(Stamp, Framed)>,
 }
 
 impl Entry {
     /// The event that carries this change alone, up to `until`: as it was written for another
     /// stream, or now.
-    pub fn alone(&self, until: Stamp, write: impl Fn() -> Bytes) -> Bytes {
+    pub fn alone(&self, until: Stamp, write: impl Fn() -> Framed) -> Framed {
         let (written_until, event) = self.event.get_or_init(|| (until, write()));
         if *written_until == until { event.clone() } else { write() }
     }

@@ -45,6 +45,14 @@ pub(super) enum ApiError {
     /// The body broke off.
     #[error("the request body could not be read")]
     BodyBroken,
+    /// The user asks for more than one user may.
+    #[error("too many {what} of this user")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// When there is room again.
+        after: Duration,
+    },
     /// The node has no room for this at the moment.
     #[error("{0}")]
     Busy(&'static str),
@@ -69,7 +77,7 @@ fn explain(error: AuthError) -> &'static str {
 }
 
 /// When a client that was turned away may come back.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl ApiError {
     fn parts(&self) -> (StatusCode, &'static str) {
@@ -86,6 +94,7 @@ impl ApiError {
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_body"),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -100,8 +109,14 @@ impl IntoResponse for ApiError {
         let body = Json(json!({ "error": code, "message": self.to_string() }));
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+        let retry_after = match self {
+            // Whole seconds, the next one up.
+            Self::TooMany { after, .. } => Some(after.as_secs() + 1),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER.as_secs()),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, header};
 
 use super::Api;
 use super::error::ApiError;
+use super::quota::Share;
 use crate::grant::{Reader, Writer};
 use crate::id::{AppId, ClientId, UserId};
 
@@ -23,6 +24,8 @@ pub(super) struct Caller {
     user: UserId,
     app: AppId,
     client: Option<ClientId>,
+    /// What is left to the user.
+    pub(super) share: Arc<Share>,
     /// When the token runs out.
     pub(super) expires: SystemTime,
 }
@@ -45,6 +48,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let identity = api.auth.verify(bearer(&parts.headers)).await;
         let identity = identity.map_err(ApiError::Unauthenticated)?;
+        let share = api.quotas.admit(&identity.user)?;
         let Path(path) = Path::<HashMap<String, String>>::from_request_parts(parts, api)
             .await
             .map_err(|_| not_utf8())?;
@@ -54,7 +58,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
             return Err(ApiError::Inactive);
         }
         let client = client(&parts.headers)?;
-        Ok(Self { user: identity.user, app, client, expires: identity.expires })
+        Ok(Self { user: identity.user, app, client, share, expires: identity.expires })
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     gauges::pool(size, idle);
     gauges::writer_queue(api.writer.waiting());
     gauges::inflight_bytes(
-        api.limits.body_bytes.saturating_sub(api.bodies.available_permits() * 1024),
+        api.limits.body_bytes.saturating_sub(api.quotas.bodies.available_permits() * 1024),
     );
     gauges::heartbeat_age(api.hearing.silence());
     let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];

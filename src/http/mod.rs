@@ -7,12 +7,14 @@ mod answer;
 mod body;
 mod error;
 mod extract;
+mod handoff;
 mod health;
 mod internal;
 mod linger;
 mod measure;
 mod page;
 mod presence;
+mod quota;
 mod pull;
 mod push;
 mod serve;
@@ -31,6 +33,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 pub use presence::Presence;
+pub use quota::Quotas;
 pub use serve::{Server, ServerSettings};
 
 use crate::auth::Authenticator;
@@ -65,6 +68,8 @@ pub struct Api {
     pub feeds: Arc<Feeds>,
     /// Who is connected.
     pub presence: Presence,
+    /// What each user may ask.
+    pub quotas: Quotas,
     /// When the listener heard something last.
     pub hearing: Hearing,
     /// When the node leaves.
@@ -77,8 +82,6 @@ pub struct Api {
     pub limits: Limits,
     /// WebSockets that may not have said who they are.
     pub strangers: Arc<Semaphore>,
-    /// Kibibytes that request bodies in flight may still take.
-    pub bodies: Arc<Semaphore>,
     /// Kibibytes that answers on their way out may still take.
     pub answers: Arc<Semaphore>,
     /// Kibibytes that events on their way out may still take: slow streams hold up no answers.
@@ -94,6 +97,12 @@ pub struct Limits {
     pub body_time: Duration,
     /// Streams and `WebSockets` of the node together.
     pub streams: usize,
+    /// Those of one user.
+    pub user_streams: usize,
+    /// Requests of one user a second.
+    pub user_requests: usize,
+    /// Bytes of one user's request bodies in flight.
+    pub user_body_bytes: usize,
     /// How often a stream sends its heartbeat.
     pub heartbeat: Duration,
 }
@@ -103,7 +112,7 @@ pub struct Limits {
 pub struct Drain {
     /// Cancelled when the node is no longer ready.
     pub unready: tokio_util::sync::CancellationToken,
-    /// Cancelled when streams are to end.
+    /// Cancelled when streams are to end, which are then woken; they don't wait for it.
     pub streams: tokio_util::sync::CancellationToken,
     /// Their ends are spread over this.
     pub spread: Duration,
@@ -114,19 +123,37 @@ pub struct Drain {
 /// The most WebSockets that have not said who they are.
 pub const STRANGERS: usize = 1024;
 
-/// All routes. `origins`: pages of these origins may call.
-pub fn router(api: Arc<Api>, origins: &[HeaderValue]) -> Router {
-    Router::new()
-        .route("/sync/{app_id}", post(push::push))
-        .route("/sync/{app_id}/pull", get(pull::pull))
-        .route("/sync/{app_id}/stream", get(stream::stream))
-        .route("/ws", get(websocket::all_apps))
-        .route("/ws/{app_id}", get(websocket::one_app))
-        .route("/internal/memberships/{user_id}/invalidate", post(internal::invalidate))
+/// Whom a port serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// Everybody.
+    All,
+    /// Clients alone: there is another port for those who operate the node.
+    Clients,
+    /// Those who operate the node.
+    Operators,
+}
+
+/// The routes of a port. `origins`: pages of these origins may call.
+pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves) -> Router {
+    let mut routes = Router::new()
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .route("/health/ready", get(health::ready));
+    if serves != Serves::Operators {
+        routes = routes
+            .route("/sync/{app_id}", post(push::push))
+            .route("/sync/{app_id}/pull", get(pull::pull))
+            .route("/sync/{app_id}/stream", get(stream::stream))
+            .route("/ws", get(websocket::all_apps))
+            .route("/ws/{app_id}", get(websocket::one_app));
+    }
+    if serves != Serves::Clients {
+        routes = routes
+            .route("/internal/memberships/{user_id}/invalidate", post(internal::invalidate))
+            .route("/metrics", get(health::metrics));
+    }
+    routes
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(axum::middleware::from_fn(linger::linger))

@@ -7,6 +7,7 @@ use crate::id::{SpaceId, Stamp};
 use crate::news;
 use crate::protocol::limits::{PAGE_BYTES, PAGE_ROWS};
 use crate::protocol::{Cursor, PageEnd, Tables, page_end};
+use crate::recent::Own;
 use crate::store::{ChangeRow, Found, Page, PageRead, PageRequest, StoreError};
 
 /// What to read.
@@ -104,37 +105,37 @@ impl Api {
         self.page_with(reader, wanted, fresh, None).await
     }
 
-    /// The same, where memberships were made fresh already, and maybe the clock was found.
+    /// The same, where memberships were made fresh already. `own`: what the caller has just pushed,
+    /// and the watermark has passed. Its stamps were given after the caller came, so a watermark
+    /// beyond them has reached the clock.
     pub(super) async fn page_with(
         &self,
         reader: &Reader,
         wanted: &Wanted<'_>,
         fresh: Freshness,
-        clock: Option<Stamp>,
+        own: Option<&Own>,
     ) -> Result<ReadPage, StoreError> {
-        let page = self.page_up_to_clock(reader, wanted, clock).await?;
+        let page = self.page_up_to_clock(reader, wanted, own).await?;
         if page.spaces.is_some() || !matches!(fresh, Freshness::Remembered(_)) {
             return Ok(page);
         }
         // Invalidated since it was found fresh, maybe through another node.
         self.members.forget(reader.user()).await;
         self.members.refresh(reader.user()).await;
-        self.page_up_to_clock(reader, wanted, clock).await
+        self.page_up_to_clock(reader, wanted, own).await
     }
 
     async fn page_up_to_clock(
         &self,
         reader: &Reader,
         wanted: &Wanted<'_>,
-        clock: Option<Stamp>,
+        own: Option<&Own>,
     ) -> Result<ReadPage, StoreError> {
-        if let Some(clock) = clock {
-            let bound = news::reach(&self.progress, &self.store, clock).await?;
-            if bound > self.progress.at() {
-                return self.page_up_to(reader, wanted, bound).await;
-            }
-        }
-        match self.news.ask(reader, wanted.tables, wanted.cursor, clock.is_some()).await {
+        let found = match own.and_then(|own| self.news.nothing_but(own, reader, wanted.cursor)) {
+            None => self.news.ask(reader, wanted.tables, wanted.cursor, own.is_some()).await,
+            known => known,
+        };
+        match found {
             Some(Found::Nothing { bound, spaces, whole }) => {
                 let page = Page { rows: Vec::new(), more: false, pending: None, spaces, whole };
                 return Ok(ReadPage::new(page, wanted, bound));
@@ -143,7 +144,9 @@ impl Api {
             None => {}
         }
         let bound = self.progress.at();
-        let clock = match self.store.page(reader, &self.request(wanted, bound, true)).await? {
+        let up_to_clock = own.is_none();
+        let request = self.request(wanted, bound, up_to_clock);
+        let clock = match self.store.page(reader, &request).await? {
             PageRead::Page(page) => return Ok(ReadPage::new(page, wanted, bound)),
             PageRead::Behind(clock) => clock,
         };

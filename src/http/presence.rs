@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Limits;
+use super::error::{ApiError, RETRY_AFTER};
 use crate::id::UserId;
 use crate::metrics;
 
@@ -18,7 +20,7 @@ struct Counts {
 
 /// What is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// An event stream.
     Stream,
     /// A WebSocket.
@@ -27,7 +29,7 @@ pub enum Kind {
 
 /// A connection that counts as long as this lives.
 #[derive(Debug)]
-pub struct Present {
+pub(super) struct Present {
     presence: Presence,
     user: UserId,
     kind: Kind,
@@ -37,7 +39,7 @@ pub struct Present {
 
 impl Present {
     /// Says why it is about to end: `expired`, `drained`; otherwise the client left.
-    pub fn because(&mut self, reason: &'static str) {
+    pub(super) fn because(&mut self, reason: &'static str) {
         self.because = reason;
     }
 }
@@ -54,13 +56,24 @@ impl Presence {
         (counts.open, counts.users.len())
     }
 
-    /// Counts a connection, unless there are `max` already.
-    #[must_use]
-    pub fn enter(&self, user: &UserId, kind: Kind, max: usize) -> Option<Present> {
+    /// Counts a connection, unless there are too many.
+    ///
+    /// # Errors
+    /// [`ApiError::TooMany`] of the user, or [`ApiError::Busy`].
+    pub(super) fn enter(
+        &self,
+        user: &UserId,
+        kind: Kind,
+        limits: &Limits,
+    ) -> Result<Present, ApiError> {
         let mut counts = self.lock();
-        if counts.open >= max {
+        if counts.users.get(user).is_some_and(|open| *open >= limits.user_streams) {
+            metrics::overflow("user_streams");
+            return Err(ApiError::TooMany { what: "streams", after: RETRY_AFTER });
+        }
+        if counts.open >= limits.streams {
             metrics::overflow("streams");
-            return None;
+            return Err(ApiError::Busy("the node has no room for another stream"));
         }
         counts.open += 1;
         let of_user = counts.users.entry(user.clone()).or_default();
@@ -72,7 +85,7 @@ impl Presence {
             Kind::Stream => metrics::stream_opened(),
             Kind::Socket => metrics::websocket_opened(),
         }
-        Some(Present { presence: self.clone(), user: user.clone(), kind, because: "left" })
+        Ok(Present { presence: self.clone(), user: user.clone(), kind, because: "left" })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::grant::Writer;
 use crate::id::SpaceId;
 use crate::metrics;
 use crate::protocol::{Changeset, NewChange, Tables, Unpublished};
+use crate::writer;
 
 pub(super) async fn push(
     State(api): State<Arc<Api>>,
@@ -40,20 +41,20 @@ async fn store_and_read(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body::Held { bytes, share } = body::read(api, headers, body).await?;
-    let share = Arc::new(share);
+    let body::Held { bytes, room } = body::read(api, &caller.share, headers, body).await?;
+    let held: writer::Room = Arc::new(room);
     let Changeset { client, since, changes } = Changeset::parse(bytes)?;
     let writer = caller.writer(client);
     let changes: Arc<[NewChange]> = changes.into();
-    let (mut unpublished, mut clock) = (Vec::new(), None);
+    let (mut unpublished, mut own) = (Vec::new(), None);
     // Before the append, so that a member's change enters its space at once.
     let fresh = api.members.refresh(writer.reader().user()).await;
     if !changes.is_empty() {
-        let stored = api.writer.push(&writer, Arc::clone(&changes), &share).await?;
-        (unpublished, clock) = (stored.unpublished, Some(stored.clock));
+        let stored = api.writer.push(&writer, Arc::clone(&changes), &held).await?;
+        (unpublished, own) = (stored.unpublished, Some(stored.own));
     }
     let wanted = Wanted::new(&Tables::All, since);
-    let page = match api.page_with(writer.reader(), &wanted, fresh, clock).await {
+    let page = match api.page_with(writer.reader(), &wanted, fresh, own.as_ref()).await {
         // What is stored is acknowledged: an old client would send it again under other ids.
         Err(error) if !changes.is_empty() => {
             tracing::warn!(%error, "a push was stored, and the page of its answer not read");
@@ -67,7 +68,7 @@ async fn store_and_read(
     let unpublished: Vec<_> = unpublished.iter().filter_map(|place| changes.get(*place)).collect();
     let unpublished: Vec<_> = unpublished.into_iter().filter_map(Unpublished::of).collect();
     metrics::push(if changes.is_empty() { "empty" } else { "stored" });
-    drop(share);
+    drop(held);
     let mut out = pull::json(&page, &unpublished);
     let room = answer::share(&api.answers, out.len()).unwrap_or_else(|NoRoom| {
         // Stored all the same: the client reads on when there is room.

@@ -1,7 +1,9 @@
-//! Sockets: accepts them, bounds them, and speaks HTTP/1.1 on them.
+//! Sockets: accepts them, bounds them, and has hyper speak HTTP/1.1 on them, as long as they are
+//! not handed off.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +12,14 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::handoff::{HandOff, Next};
 use crate::metrics;
 
 /// How sockets are served.
@@ -90,7 +93,15 @@ impl Server {
         };
         metrics::connection_opened();
         let open = Connection(Arc::new(Open { _permit: permit }));
-        serve(stream, open, self.router.clone(), self.settings.clone(), stop)
+        let (router, settings) = (self.router.clone(), self.settings.clone());
+        // Boxed, so that a connection that is handed off does not keep room for what it was.
+        let served = Box::pin(serve(stream, open.clone(), router, settings, stop));
+        async move {
+            if let Some((socket, next)) = served.await {
+                next(socket).await;
+            }
+            drop(open);
+        }
     }
 }
 
@@ -110,37 +121,46 @@ impl Drop for Open {
     }
 }
 
+/// Serves a connection; gives its socket, and what goes on with it, where it was handed off.
 async fn serve(
     stream: TcpStream,
     open: Connection,
     router: Router,
     settings: ServerSettings,
     stop: CancellationToken,
-) {
+) -> Option<(TcpStream, Next)> {
     stream.set_nodelay(true).ok();
     let socket = SockRef::from(&stream);
     socket.set_tcp_user_timeout(Some(settings.peer_time)).ok();
     // A peer that is gone without a word is found out also where nothing is sent to it.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.peer_time)).ok();
+    let hand_off = HandOff::default();
+    let lent = hand_off.lend(stream);
+    let for_requests = hand_off.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(open.clone());
+        request.extensions_mut().insert(for_requests.clone());
         router.clone().call(request)
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_time)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(lent, service)
         .with_upgrades();
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut ended = stop.run_until_cancelled(hand_off.run(&mut connection)).await;
+    if ended.is_none() {
+        Pin::new(&mut connection).graceful_shutdown();
+        ended = Some(hand_off.run(&mut connection).await);
+    }
+    match ended? {
+        Ok(next) => {
+            let next = next?;
+            Some((connection.into_parts()?.io.back(), next))
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection broke");
+        Err(error) => {
+            tracing::debug!(%error, "a connection broke");
+            None
+        }
     }
 }

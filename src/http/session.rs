@@ -5,15 +5,14 @@
 //! reads pages again. It queues nothing but the bytes it is about to send.
 
 mod frames;
+mod socket;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Api;
 use super::answer::{self, Share};
@@ -25,7 +24,7 @@ use crate::id::{SpaceId, TableName};
 use crate::metrics;
 #[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
-use crate::protocol::wire::{self, reconnect_event, spaces_event};
+use crate::protocol::wire::{self, Framed, reconnect_event, spaces_event};
 use crate::protocol::{Cursor, Tables};
 use crate::store::{ChangeRow, StoreError};
 
@@ -41,11 +40,33 @@ const ANSWERED: Duration = Duration::from_millis(100);
 /// About the most bytes that a stream holds until its socket takes them.
 const EVENT_BYTES: usize = 256 * 1024;
 
+/// What a stream whose time is over has left to write may take so long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// How a stream ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Expired,
     Drained,
+}
+
+/// Where a stream looks next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// In the database, until it has caught up with the tails.
+    Database,
+    /// In the tails.
+    Tails,
+    /// In the tails, once something has moved: they held no more.
+    Later,
+}
+
+/// What a stream waits for before it goes on.
+enum Wait {
+    /// Until something moves.
+    News,
+    /// A little, for room or for the database.
+    Pause,
 }
 
 /// The next look at whether memberships are fresh.
@@ -58,18 +79,17 @@ struct LookUp {
 /// One event stream.
 pub(super) struct Session {
     api: Arc<Api>,
-    reader: Reader,
     tables: Tables,
     cursor: Cursor,
     following: Following,
     present: Present,
-    ready: VecDeque<Bytes>,
+    /// What is sent next.
+    ready: Framed,
     /// Its share of what all answers may take, until it is sent.
     share: Share,
     /// Whether anything was read yet: the first page reaches the clock.
     begun: bool,
-    /// Whether the tails may serve it, or the database is to be read first.
-    live: bool,
+    look: Look,
     /// Tables of which the history of a joined space was sent.
     joining: Option<BTreeSet<TableName>>,
     /// What the client was told last.
@@ -78,8 +98,6 @@ pub(super) struct Session {
     expires: Instant,
     /// For what comes first. Kept, because most wake-ups leave it as it is.
     timer: Pin<Box<Sleep>>,
-    /// The node drains. Kept for the same reason.
-    draining: Pin<Box<WaitForCancellationFutureOwned>>,
     look_up: LookUp,
     /// When it leaves, once the node drains.
     leaves: Option<Instant>,
@@ -98,21 +116,19 @@ impl Session {
         let now = Instant::now();
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
         Self {
-            following: Following::begin(Arc::clone(&api.feeds), reader.clone()),
+            following: Following::begin(Arc::clone(&api.feeds), reader),
             heartbeat: now + api.limits.heartbeat,
             expires: now + left.min(Duration::from_hours(8760)),
             timer: Box::pin(sleep_until(now + api.limits.heartbeat)),
-            draining: Box::pin(api.drain.streams.clone().cancelled_owned()),
             look_up: LookUp { at: now, requested: false },
             api,
-            reader,
             tables,
             cursor,
             present,
-            ready: VecDeque::new(),
+            ready: Framed::default(),
             share: None,
             begun: false,
-            live: false,
+            look: Look::Database,
             joining: None,
             spaces: None,
             leaves: None,
@@ -120,24 +136,17 @@ impl Session {
         }
     }
 
-    /// The next bytes to send; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    /// The next bytes to send, once those before are sent; `None` at the end.
+    async fn next(&mut self) -> Option<Framed> {
         loop {
-            if let Some(first) = self.ready.front_mut() {
-                let chunk = answer::chunk(first);
-                if first.is_empty() {
-                    self.ready.pop_front();
-                }
-                return Some(chunk);
-            }
             self.share = None;
             if self.ended {
                 return None;
             }
-            let now = Instant::now();
+            let (now, leaves) = (Instant::now(), self.leaves());
             if now >= self.expires {
                 self.end(End::Expired);
-            } else if self.leaves().is_some_and(|leaves| now >= leaves) {
+            } else if leaves.is_some_and(|leaves| now >= leaves) {
                 self.end(End::Drained);
             } else if now >= self.heartbeat {
                 self.beat();
@@ -145,72 +154,100 @@ impl Session {
                 // Boxed, as what follows: a stream that waits is not to keep room for what it
                 // seldom does.
                 Box::pin(self.look_up()).await;
-            } else if !self.live {
-                Box::pin(self.read()).await;
             } else {
-                self.take().await;
+                let wait = match self.look {
+                    Look::Database => Box::pin(self.read()).await,
+                    Look::Tails => self.take(),
+                    Look::Later => Some(Wait::News),
+                };
+                if let Some(wait) = wait {
+                    self.wait(wait).await;
+                }
+            }
+            if !self.ready.is_empty() {
+                return Some(std::mem::take(&mut self.ready));
             }
         }
     }
 
-    /// Takes from the tails, or waits.
-    async fn take(&mut self) {
+    /// Waits until it should have ended, and its last words be written. For writes that don't
+    /// get on: a client that reads nothing is not to outlive its token, nor hold up a drain.
+    async fn overdue(&mut self) {
+        loop {
+            let over = self.leaves().map_or(self.expires, |leaves| leaves.min(self.expires));
+            if Instant::now() >= over + LAST_WORDS {
+                return self.present.because("stalled");
+            }
+            self.timer.as_mut().reset(over + LAST_WORDS);
+            tokio::select! {
+                () = &mut self.timer => {}
+                () = self.following.moved() => {}
+            }
+            // What it was woken for may have been news.
+            self.heed();
+        }
+    }
+
+    /// Takes from the tails.
+    fn take(&mut self) -> Option<Wait> {
         match self.following.take(self.cursor, &self.tables, EVENT_BYTES) {
             Caught::Behind(from) => {
                 metrics::tail_miss();
                 if let Some(from) = from.filter(|from| *from < self.cursor.stamp) {
                     self.cursor = Cursor::at(from);
                 }
-                self.live = false;
+                self.look = Look::Database;
+                None
             }
             Caught::Up(taken) if taken.entries.is_empty() => {
                 self.cursor = Cursor::at(taken.until);
-                self.wait(None).await;
+                self.look = Look::Later;
+                None
             }
             Caught::Up(taken) => {
                 let bytes = taken.entries.iter().map(|entry| entry.json.len()).sum();
                 let Ok(share) = answer::share(&self.api.events, bytes) else {
-                    drop(taken);
-                    return self.pause().await;
+                    return Some(Wait::Pause);
                 };
                 self.share = share;
                 metrics::tail_hits(1);
+                self.look = if taken.more { Look::Tails } else { Look::Later };
                 self.send_taken(&taken);
+                None
             }
         }
     }
 
     /// Reads a page from the database. Its failures are waited out: the head is long sent.
-    async fn read(&mut self) {
+    async fn read(&mut self) -> Option<Wait> {
         // Before the reading: what waits for room holds nothing, and reads nothing in vain.
         let Ok(room) = answer::share(&self.api.events, EVENT_BYTES) else {
-            return self.pause().await;
+            return Some(Wait::Pause);
         };
         self.following.asking_members();
         match self.read_page().await {
             Ok(page) => {
                 let bytes = page.rows.iter().map(ChangeRow::weight).sum();
                 let Ok(share) = answer::resize(&self.api.events, room, bytes) else {
-                    drop(page);
-                    return self.pause().await;
+                    return Some(Wait::Pause);
                 };
                 self.share = share;
                 self.begun = true;
-                self.tell_spaces(page.told_spaces());
                 self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
-                self.live = !page.more;
+                self.look = if page.more { Look::Database } else { Look::Tails };
                 self.send_page(&page);
                 #[cfg(feature = "mutants")]
-                if self.live && mutants::is(Mutant::LateFollow) {
+                if self.look == Look::Tails && mutants::is(Mutant::LateFollow) {
                     self.cursor = Cursor::at(self.cursor.stamp.max(self.api.feeds.published()));
                 }
                 if page.spaces.is_none() && self.api.members.spaces_on() {
                     self.look_up_again().await;
                 }
+                None
             }
             Err(error) => {
                 tracing::debug!(%error, "a stream waits for the database");
-                self.pause().await;
+                Some(Wait::Pause)
             }
         }
     }
@@ -220,16 +257,16 @@ impl Session {
         if self.begun {
             // The cursor is our own, so the horizon has passed it, though the watermark may not.
             let bound = self.api.progress.at().max(self.cursor.stamp);
-            self.api.page_up_to(&self.reader, &wanted, bound).await
+            self.api.page_up_to(self.following.reader(), &wanted, bound).await
         } else {
-            self.api.page(&self.reader, &wanted).await
+            self.api.page(self.following.reader(), &wanted).await
         }
     }
 
     /// Sees to it that memberships are looked up when they are no longer fresh. Nobody waits for
     /// that here: what it changes is rung, and read then.
     async fn look_up(&mut self) {
-        let (members, user) = (&self.api.members, self.reader.user());
+        let (members, user) = (&self.api.members, self.following.reader().user());
         let now = Instant::now();
         self.look_up = match members.fresh_until(user).await {
             Some(until) if now < until => LookUp { at: until, requested: false },
@@ -243,7 +280,7 @@ impl Session {
 
     /// Nothing is verified. Maybe it was invalidated since it was found fresh: then at once.
     async fn look_up_again(&mut self) {
-        let (members, user) = (&self.api.members, self.reader.user());
+        let (members, user) = (&self.api.members, self.following.reader().user());
         let now = Instant::now();
         if members.fresh_until(user).await.is_some_and(|until| now < until) {
             members.forget(user).await;
@@ -254,25 +291,27 @@ impl Session {
     }
 
     /// Waits for what comes first.
-    async fn wait(&mut self, retry: Option<Instant>) {
-        let leaves = self.leaves();
+    async fn wait(&mut self, wait: Wait) {
+        let retry = matches!(wait, Wait::Pause).then(|| Instant::now() + PAUSE);
         let look_up = Some(self.look_up.at).filter(|_| self.begun && self.api.members.spaces_on());
-        let next = [leaves, retry, look_up].into_iter().flatten();
+        let next = [self.leaves, retry, look_up].into_iter().flatten();
         let next = next.fold(self.expires.min(self.heartbeat), Instant::min);
         if self.timer.deadline() != next {
             self.timer.as_mut().reset(next);
         }
         tokio::select! {
+            // Mostly there is news, and then the timer is left alone.
             biased;
+            () = self.following.moved(), if retry.is_none() => self.heed(),
             () = &mut self.timer => {}
-            () = &mut self.draining, if leaves.is_none() => {}
-            () = self.following.moved(), if retry.is_none() => {}
         }
     }
 
-    /// Waits a little for room, or for the database.
-    async fn pause(&mut self) {
-        self.wait(Some(Instant::now() + PAUSE)).await;
+    /// Something moved. What moves after a look at the tails is not missed: it wakes.
+    fn heed(&mut self) {
+        if self.look == Look::Later {
+            self.look = Look::Tails;
+        }
     }
 
     /// When it leaves, once the node drains.
@@ -286,41 +325,40 @@ impl Session {
 
     fn beat(&mut self) {
         self.heartbeat = Instant::now() + self.api.limits.heartbeat;
-        self.ready.push_back(Bytes::from_static(wire::HEARTBEAT));
+        self.ready = Framed::from(wire::HEARTBEAT);
     }
 
     fn end(&mut self, end: End) {
         self.ended = true;
-        self.ready.push_back(match end {
+        self.ready = match end {
             End::Expired => {
                 self.present.because("expired");
-                Bytes::from_static(wire::EXPIRED)
+                Framed::from(wire::EXPIRED)
             }
             End::Drained => {
                 self.present.because("drained");
-                reconnect_event(fastrand::u64(500..5_000))
+                Framed::from(reconnect_event(fastrand::u64(500..5_000)).as_bytes())
             }
-        });
+        };
     }
 
-    fn tell_spaces(&mut self, spaces: Option<&[SpaceId]>) {
+    fn tell_spaces(&mut self, spaces: Option<&[SpaceId]>, out: &mut Vec<u8>) {
         if let Some(spaces) = spaces
             && self.spaces.as_deref() != Some(spaces)
         {
-            self.ready.push_back(spaces_event(spaces));
+            spaces_event(out, spaces);
             self.spaces = Some(spaces.to_vec());
         }
     }
 
     /// Sends a page as events.
     fn send_page(&mut self, page: &ReadPage) {
-        let mut out = Vec::new();
-        frames::page(page, &self.tables, &mut out);
-        self.cursor = page.until;
-        self.note_joining(page, &mut out);
-        if !out.is_empty() {
-            self.ready.push_back(out.into());
-        }
+        self.ready = Framed::new(|out| {
+            self.tell_spaces(page.told_spaces(), out);
+            frames::page(page, &self.tables, out);
+            self.cursor = page.until;
+            self.note_joining(page, out);
+        });
     }
 
     /// After the history of a newly joined space, each requested table gets the new cursor.
@@ -341,7 +379,7 @@ impl Session {
 
     /// Sends what the tails held.
     fn send_taken(&mut self, taken: &Taken) {
-        self.ready.push_back(frames::taken(taken));
+        self.ready = frames::taken(taken);
         self.cursor = Cursor::at(taken.until);
         if let Some(last) = taken.entries.last() {
             metrics::delivered(last.stamp.age());
@@ -351,15 +389,18 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Version;
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[test]
     fn a_stream_that_waits_is_small() {
-        fn size<T>(_: impl FnOnce(&'static mut Session) -> T) -> usize {
+        fn size<T>(_: impl FnOnce(Session, TcpStream, Version) -> T) -> usize {
             size_of::<T>()
         }
-        assert!(size_of::<Session>() <= 512, "{} bytes", size_of::<Session>());
-        let waiting = size(Session::next);
-        assert!(waiting <= 512, "{waiting} bytes: what is done seldom is to be boxed");
+        // The allocator's sizes here are 640, 768 and 896.
+        let running = size(Session::run);
+        assert!(running <= 768, "{running} bytes: what is done seldom is to be boxed");
     }
 }

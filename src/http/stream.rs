@@ -1,22 +1,25 @@
-//! `GET /sync/{appId}/stream`: the head of an event stream; its body is a [`Session`].
+//! `GET /sync/{appId}/stream`: the head of an event stream. A [`Session`] goes on behind it.
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
 
 use super::Api;
 use super::error::ApiError;
 use super::extract::{Caller, Params};
+use super::handoff::HandOff;
 use super::presence::Kind;
 use super::session::Session;
 use crate::protocol::{Cursor, Tables};
 
 pub(super) async fn stream(
     State(api): State<Arc<Api>>,
+    Extension(hand_off): Extension<HandOff>,
+    method: Method,
+    version: Version,
     caller: Caller,
     params: Params,
     headers: HeaderMap,
@@ -24,25 +27,24 @@ pub(super) async fn stream(
     let tables = Tables::parse(params.get("collections").unwrap_or(""))
         .map_err(|why| ApiError::Invalid(why.to_string()))?;
     let reader = caller.reader();
-    let present = api
-        .presence
-        .enter(reader.user(), Kind::Stream, api.limits.streams)
-        .ok_or(ApiError::Busy("the node has no room for another stream"))?;
+    let present = api.presence.enter(reader.user(), Kind::Stream, &api.limits)?;
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }
     let since = since(&headers, params.get("since"));
     let session = Session::new(api, reader, tables, since, caller.expires, present);
-    let body = stream::unfold(session, async |mut session| {
-        let bytes = session.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(bytes), session))
-    });
+    let body = hand_off.body(move |socket| session.run(socket, version));
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache, no-transform"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((head, Body::from_stream(body)).into_response())
+    let mut response = (head, body).into_response();
+    if method != Method::HEAD {
+        // It does close behind a stream, which proxies that keep connections want to know.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// A browser that reconnects repeats the old `since` and sends what it has seen last.

@@ -128,9 +128,19 @@ impl Conversation {
         let identity = self.api.auth.verify(&token).await;
         let identity =
             identity.map_err(|_| Refused(close_code::POLICY, "the token is not valid here"))?;
-        let max = self.api.limits.streams;
-        let present = self.api.presence.enter(&identity.user, Kind::Socket, max);
-        let present = present.ok_or(Refused(close_code::AGAIN, "the node has no room"))?;
+        let user = &identity.user;
+        let admitted = self.api.quotas.admit(user);
+        let present =
+            admitted.and_then(|_| self.api.presence.enter(user, Kind::Socket, &self.api.limits));
+        let present = present.map_err(|error| {
+            Refused(
+                close_code::AGAIN,
+                match error {
+                    ApiError::TooMany { .. } => "too many requests or sockets of this user",
+                    _ => "the node has no room",
+                },
+            )
+        })?;
         Ok((identity, present))
     }
 

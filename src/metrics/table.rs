@@ -57,6 +57,7 @@ pub const ALL: &[Metric] = metrics! {
     Counter Count "http_requests_total" ["route", "method", "status"] "Requests answered.";
     Histogram Seconds "http_request_seconds" ["route", "method"] "From a request's head to its response's head.";
     Gauge Count "http_connections" [] "TCP connections open.";
+    Counter Count "news_total" ["source"] "Reads with nothing new that were remembered to be so, and reads about which the database was asked.";
     Counter Count "overflows_total" ["limit"] "Things refused, put off or forgotten because a limit was reached.";
     Gauge Bytes "inflight_bytes" [] "Request bodies in the node's hands.";
     Gauge Count "streams_active" [] "Streams open.";

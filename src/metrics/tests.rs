@@ -22,6 +22,7 @@ fn record_all() {
     push_acknowledged(took);
     batch(2, 3, 1, took);
     news_group(8);
+    news("remembered", 1);
     writer_queue(4);
     writer_retry();
     culprit_isolated();

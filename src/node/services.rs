@@ -21,7 +21,7 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn new(settings: &Settings, store: &Store) -> Result<Self, NodeError> {
-        let http = outgoing()?;
+        let http = outgoing(settings.outgoing_time)?;
         let (key, life) = (settings.service_key.as_ref(), settings.membership_life);
         let directory = with_key(settings.auth_url.clone(), key)?
             .map(|(url, key)| AuthService::new(url, key, http.clone()));
@@ -36,11 +36,12 @@ impl Services {
     }
 }
 
-/// For requests to services. Each request sets its own timeout.
-fn outgoing() -> reqwest::Result<reqwest::Client> {
+/// For requests to services; an answer is to be whole within `time`.
+fn outgoing(time: Duration) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(2))
+        .connect_timeout(time.min(Duration::from_secs(2)))
+        .timeout(time)
         .build()
 }
 

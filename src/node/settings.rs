@@ -23,6 +23,8 @@ const PEER_TIME: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// Where it listens for clients.
     pub address: SocketAddr,
+    /// Where it listens for those who operate it, if not there.
+    pub admin_address: Option<SocketAddr>,
     /// The database.
     pub database: store::Settings,
     /// Where and how it LISTENs.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub auth_url: Option<Url>,
     /// The billing service; without one, nobody is refused.
     pub credits_url: Option<Url>,
+    /// How long a request to the key set or to a service may take.
+    pub outgoing_time: Duration,
     /// The secret shared with both services.
     pub service_key: Option<ServiceKey>,
     /// Apps that are not billed.
@@ -78,6 +82,7 @@ impl Settings {
             server.cors_origins.iter().map(|origin| HeaderValue::from_str(origin.as_str()));
         Ok(Self {
             address: SocketAddr::new(server.bind, server.port),
+            admin_address: server.admin_port.map(|port| SocketAddr::new(server.bind, port)),
             database: store::Settings {
                 url: database.urls.database_url.reveal().to_owned(),
                 connections: database.database_pool_size,
@@ -95,6 +100,7 @@ impl Settings {
             },
             auth_url: services.mana_auth_url.clone(),
             credits_url: services.mana_credits_url.clone(),
+            outgoing_time: limits.outgoing_time,
             service_key: key
                 .transpose()
                 .map_err(|_| NodeError::Settings("MANA_SERVICE_KEY must be visible ASCII"))?,
@@ -111,13 +117,16 @@ impl Settings {
             tail_bytes: limits.tail_bytes,
             limits: Limits {
                 body_bytes: limits.inflight_bytes,
-                body_time: server.body_timeout,
+                body_time: limits.body_time,
                 streams: limits.streams,
+                user_streams: limits.user_streams,
+                user_requests: limits.user_requests,
+                user_body_bytes: limits.user_inflight_bytes,
                 heartbeat: HEARTBEAT,
             },
             server: ServerSettings {
                 connections: limits.connections,
-                header_time: server.header_timeout,
+                header_time: limits.header_time,
                 peer_time: PEER_TIME,
             },
             compare_every: config.listener.compare,

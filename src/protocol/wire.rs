@@ -6,8 +6,10 @@
 
 mod change;
 mod event;
+mod framed;
 mod page;
 
 pub use change::StoredChange;
 pub use event::{EXPIRED, HEARTBEAT, changes_event, reconnect_event, spaces_event};
+pub use framed::Framed;
 pub use page::{PageBody, Unpublished};

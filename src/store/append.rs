@@ -31,8 +31,6 @@ pub struct Appended {
     pub unpublished: Vec<usize>,
     /// How many of its changes were not stored before.
     pub new: usize,
-    /// The clock, when all was done.
-    pub clock: Stamp,
 }
 
 /// One lane of the writer: keeps its connection from batch to batch.
@@ -67,7 +65,7 @@ impl Lane {
             |get: fn(&NewRow<'_>) -> String| -> Vec<String> { rows.iter().map(get).collect() };
         let query = sqlx::query(
             "call sync_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
-             null, null, null, null, null)",
+             null, null, null, null)",
         )
         .bind(rows.iter().map(|r| r.event).collect::<Vec<_>>())
         .bind(text(|r| r.writer.reader().user().to_string()))
@@ -92,7 +90,6 @@ impl Lane {
                 last,
                 unpublished: places(unpublished.unwrap_or_default()),
                 new: usize::try_from(row.try_get::<i32, _>(3)?).unwrap_or(0),
-                clock: row.try_get(4)?,
             }),
             Some(sqlstate) if is_data_error(&sqlstate) => Err(StoreError::Rejected { sqlstate }),
             Some(sqlstate) => Err(sqlx::Error::Protocol(format!("SQLSTATE {sqlstate}")).into()),

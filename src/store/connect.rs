@@ -2,12 +2,14 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::{Store, StoreError};
+use crate::id::Stamp;
 
 /// How the node connects to Postgres.
 #[derive(Debug, Clone)]
@@ -52,8 +54,10 @@ pub fn connect_options(url: &str, statement: Duration) -> Result<PgConnectOption
 const MARGIN: &str = "60 s";
 
 /// Looks at every new connection which database it leads to, before anything is stored there.
-async fn identify(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let query = sqlx::query_scalar("select sync_identify($1::text::interval)").bind(MARGIN);
+async fn identify(connection: &mut PgConnection, heard: Stamp) -> Result<(), sqlx::Error> {
+    let query = sqlx::query_scalar("select sync_identify($1::text::interval, $2)")
+        .bind(MARGIN)
+        .bind(Some(heard).filter(|heard| *heard > Stamp::START));
     if query.fetch_one(connection).await? {
         tracing::warn!(
             "this database was promoted or restored: its clock jumped ahead by {MARGIN}"
@@ -68,16 +72,38 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] where the URL is none.
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        Self::of_node(settings, Arc::default())
+    }
+
+    /// Another pool of the same node.
+    ///
+    /// # Errors
+    /// As [`Store::new`].
+    pub fn beside(&self, settings: &Settings) -> Result<Self, StoreError> {
+        Self::of_node(settings, Arc::clone(&self.heard))
+    }
+
+    /// Says that the node has heard of a stamp: a connection that leads to a database in which it was
+    /// never given leads to an older state of it.
+    pub fn heard(&self, stamp: Stamp) {
+        self.heard.fetch_max(stamp.micros(), Ordering::Relaxed);
+    }
+
+    fn of_node(settings: &Settings, heard: Arc<AtomicI64>) -> Result<Self, StoreError> {
+        let known = Arc::clone(&heard);
         let options = connect_options(&settings.url, settings.statement)?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire)
             .test_before_acquire(false)
             .idle_timeout(Duration::from_mins(10))
-            .after_connect(|connection, _| Box::pin(identify(connection)))
+            .after_connect(move |connection, _| {
+                let heard = Stamp::from_micros(known.load(Ordering::Relaxed));
+                Box::pin(identify(connection, heard))
+            })
             .connect_lazy_with(options);
         // The server's own limit comes first, so that its answer is heard.
         let patience = settings.statement + Duration::from_secs(1);
-        Ok(Self { pool, patience, asked_horizon: Arc::default() })
+        Ok(Self { pool, patience, asked_horizon: Arc::default(), heard })
     }
 }

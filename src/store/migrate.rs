@@ -121,7 +121,7 @@ async fn which_database(connection: &mut PgConnection) -> Result<(i64, String), 
 }
 
 /// Whether this role may serve on this Postgres.
-async fn vet(connection: &mut PgConnection) -> Result<(), StartError> {
+pub(super) async fn vet(connection: &mut PgConnection) -> Result<(), StartError> {
     let role = sqlx::query(
         "select rolname::text, rolsuper or rolbypassrls, \
                 current_setting('server_version_num')::integer, \
@@ -137,6 +137,17 @@ async fn vet(connection: &mut PgConnection) -> Result<(), StartError> {
         return Err(StartError::BypassesRowSecurity { role: role.try_get(0)? });
     }
     Ok(())
+}
+
+/// Whether all migrations have run.
+pub(super) async fn is_prepared(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let begun = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null");
+    if !begun.fetch_one(&mut *connection).await? {
+        return Ok(false);
+    }
+    let applied = sqlx::query_scalar("select version from _sqlx_migrations where success");
+    let applied: Vec<i64> = applied.fetch_all(connection).await?;
+    Ok(MIGRATIONS.iter().all(|ours| applied.contains(&ours.version)))
 }
 
 async fn prepare(connection: &mut PgConnection) -> Result<(), StartError> {

@@ -7,6 +7,7 @@
 
 mod append;
 mod connect;
+mod doctor;
 mod members;
 mod migrate;
 mod news;
@@ -15,12 +16,14 @@ mod read;
 
 pub use append::{Appended, Lane, NewRow};
 pub use connect::{Settings, connect_options};
+pub use doctor::{Finding, Grade};
 pub use members::{Answered, Ask};
 pub use migrate::StartError;
 pub use news::{Found, NewsRead, Question};
 pub use read::{ChangeRow, FeedRow, FeedsRead, Page, PageRead, PageRequest};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
@@ -88,6 +91,8 @@ pub struct Store {
     patience: Duration,
     /// The horizon as it was asked for last, and when.
     asked_horizon: Arc<Mutex<Option<(Instant, Stamp)>>>,
+    /// The last stamp of which the node has heard, in microseconds.
+    heard: Arc<AtomicI64>,
 }
 
 impl Store {

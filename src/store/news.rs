@@ -11,10 +11,12 @@ use crate::protocol::{Ranges, Tables};
 /// Whether there is anything for a reader after a stamp, in one range of tables.
 #[derive(Debug)]
 pub struct Question {
-    reader: Reader,
+    /// Who asks.
+    pub reader: Reader,
+    /// After which stamp.
+    pub since: Stamp,
     low: String,
     high: String,
-    since: Stamp,
 }
 
 /// What was found for a question.

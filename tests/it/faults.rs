@@ -4,7 +4,8 @@ mod answers;
 mod compare;
 mod database;
 mod listener;
-mod proxy;
+mod memory;
+pub mod proxy;
 mod writers;
 
 use std::time::Duration;
@@ -20,13 +21,13 @@ use proxy::Proxy;
 pub use writers::unrung;
 
 /// An insert into `tasks` with an event id, so that it may be repeated.
-fn repeatable(record: &str) -> Value {
+pub fn repeatable(record: &str) -> Value {
     json!({"table": "tasks", "id": record, "op": "insert", "data": {},
            "eventId": uuid::Uuid::now_v7().to_string()})
 }
 
 /// Pushes until the push is acknowledged, as clients do; nothing but 200 and 503 is answered.
-async fn push_until_acknowledged(client: &Client, node: &str, changes: &[Value]) {
+pub async fn push_until_acknowledged(client: &Client, node: &str, changes: &[Value]) {
     let body = json!({"changes": changes}).to_string();
     let trying = async {
         loop {
@@ -53,7 +54,7 @@ async fn proxy(world: &World) -> Proxy {
 }
 
 /// Settings of a node that gives up sooner than usual.
-fn impatient(world: &World) -> Settings {
+pub fn impatient(world: &World) -> Settings {
     let mut settings = world.settings();
     settings.limits.heartbeat = Duration::from_millis(200);
     settings.listener.heartbeat = Duration::from_millis(200);

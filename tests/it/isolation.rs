@@ -225,3 +225,49 @@ async fn a_node_reaches_changes_by_routines_that_name_somebody_and_in_no_other_w
         assert!(!direct, "a statement of its own on sync_changes: {query}");
     }
 }
+
+// What a routine shows is what its reader may see, whatever else it is asked about.
+#[tokio::test]
+async fn each_routine_shows_another_user_nothing() {
+    let world = World::new().await;
+    rows(&world).await;
+    let mut sql = world.sql().await;
+    // Bob's own two, of which one waits to be published in a space that he is not in.
+    let page = |reader: &str| {
+        format!(
+            "select count(*) from sync_page('{reader}', 'todo', null, '{{\"\"}}', '{{zzz}}',
+                 'epoch', null, null, sync_clock(), false, true, 100, 100000)
+             where id is not null"
+        )
+    };
+    let counted = async |sql: &mut PgConnection, query: &str| value::<i64>(sql, query).await;
+    assert_eq!(counted(&mut sql, &page("alice")).await, 2);
+    assert_eq!(counted(&mut sql, &page("bob")).await, 2);
+    assert_eq!(counted(&mut sql, &page("carol")).await, 0);
+    for (asked, news) in [("alice", 1), ("carol", 0)] {
+        let query = format!(
+            "select count(*) from sync_news(array['{asked}'], array['todo'], array[null::text],
+                 array[''], array['zzz'], array['epoch'::timestamptz], sync_clock(), false, true)
+             where news"
+        );
+        assert_eq!(counted(&mut sql, &query).await, news, "{asked}");
+    }
+    let feeds = |users: &str, spaces: &str| {
+        format!(
+            "select count(*) from sync_feeds({users}, array['todo'], {spaces}, array['todo'],
+                 'epoch', sync_clock(), 100, 100000)"
+        )
+    };
+    assert_eq!(counted(&mut sql, &feeds("array['carol']", "array['nowhere']")).await, 0);
+    assert_eq!(counted(&mut sql, &feeds("array['bob']", "array['nowhere']")).await, 2);
+    // Of a space what was published in it: not what Bob left waiting.
+    assert_eq!(counted(&mut sql, &feeds("array['carol']", "array['home']")).await, 1);
+    for kind in ["sync_apps('u', 'alice')", "sync_apps('s', 'home')"] {
+        assert_eq!(counted(&mut sql, &format!("select count(*) from {kind}")).await, 0, "{kind}");
+    }
+    // An event id of somebody else's is one's own to use, and tells nothing of the other.
+    let taken: Uuid = value(&mut world.admin().await, "select id from sync_changes limit 1").await;
+    let again = Row { id: taken, repeatable: true, ..row("carol") };
+    append(&mut sql, &[again]).await;
+    assert_eq!(counted(&mut sql, &page("carol")).await, 1);
+}

@@ -9,6 +9,8 @@ mod support;
 
 mod architecture;
 mod codes;
+mod exposure;
+mod failover;
 mod faults;
 mod isolation;
 mod latency;
@@ -19,6 +21,7 @@ mod order;
 mod plans;
 mod processes;
 mod protocol;
+mod quotas;
 mod session;
 mod smoke;
 mod store;

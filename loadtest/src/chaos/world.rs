@@ -26,7 +26,10 @@ use crate::proxy::{Mode, Proxy};
 /// Tokens are good for the whole run.
 const TOKENS: Duration = Duration::from_hours(24 * 8);
 /// Nodes behave as usual, but for what would take too long to be seen in a short run.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 11] = [
+    // Few users make all the load.
+    "--limit-user-requests=0",
+    "--limit-user-streams=0",
     "--database-pool-size=8",
     "--database-timeout-seconds=3",
     "--acquire-timeout-seconds=2",

@@ -3,7 +3,7 @@
 //! Each client has a connection of its own with the settings of the node's, prepared statements,
 //! and pushes the same row into a table with the same columns, checks and indexes, without our
 //! trigger and row-level security. A push is one statement and one round trip, also where it
-//! notifies: the quickest form that a plain server could choose. Nobody listens, which favours it.
+//! notifies: the quickest form that a plain server could choose. One connection listens.
 
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::stats::float;
 
 /// The baselines' table: as ours.
 const TABLE: &str = "create table base_changes (like sync_changes including all)";
+
+/// Where the notifications go.
+pub(super) const CHANNEL: &str = "base_changes";
 
 const INSERT: &str = "insert into base_changes (id, user_id, app_id, table_name, record_id, \
     op, data, client_id, created_at) \

@@ -13,10 +13,10 @@ pub(super) struct Listeners(JoinSet<()>);
 
 impl Listeners {
     /// So many, each on a connection of its own. The server lets the role in without a password.
-    pub(super) async fn connect(database: &str, count: usize) -> Outcome<Self> {
+    pub(super) async fn connect(database: &str, channel: &str, count: usize) -> Outcome<Self> {
         let mut tasks = JoinSet::new();
         for _ in 0..count {
-            let stream = listen(&database.parse()?).await?;
+            let stream = listen(&database.parse()?, channel).await?;
             tasks.spawn(discard(stream));
         }
         Ok(Self(tasks))
@@ -28,7 +28,7 @@ impl Listeners {
     }
 }
 
-async fn listen(database: &Url) -> Outcome<TcpStream> {
+async fn listen(database: &Url, channel: &str) -> Outcome<TcpStream> {
     const PROTOCOL: u32 = 3 << 16;
     let host = database.host_str().ok_or("a database URL without a host")?;
     let port = database.port().ok_or("a database URL without a port")?;
@@ -41,7 +41,7 @@ async fn listen(database: &Url) -> Outcome<TcpStream> {
     start.push(0);
     stream.write_all(&message(None, &start)?).await?;
     ready(&mut stream).await?;
-    stream.write_all(&message(Some(b'Q'), b"listen sync_changes\0")?).await?;
+    stream.write_all(&message(Some(b'Q'), format!("listen {channel}\0").as_bytes())?).await?;
     ready(&mut stream).await?;
     Ok(stream)
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use mana_sync::doorbell::CHANNEL;
+
 use crate::Outcome;
 use crate::fleet::NodeProcess;
 use crate::push::{Clients, Load, user};
 
 use super::Bench;
-use super::baseline::{Baseline, Kind};
+use super::baseline::{self, Baseline, Kind};
 use super::listeners::Listeners;
 use super::row::{Bound, Row};
 
@@ -32,24 +34,28 @@ fn load(clients: usize, changes: usize, seconds: u64, space: Option<&str>) -> Lo
     }
 }
 
-/// A database, a node on it, and clients of both kinds.
+/// A database with a node and its clients, and one with the clients of a baseline and a listener
+/// to their notifications: without anybody who listens, there would be no need for them.
 struct Field<'a> {
     bench: &'a Bench,
     url: String,
     _node: NodeProcess,
     ours: Clients,
     theirs: Baseline,
+    _listener: Listeners,
 }
 
 impl<'a> Field<'a> {
     async fn new(bench: &'a Bench, name: &str, clients: usize) -> Outcome<Self> {
         let url = bench.ground.database(name).await?;
-        Baseline::prepare(&url).await?;
+        let plain = bench.ground.database(&format!("{name}_plain")).await?;
+        Baseline::prepare(&plain).await?;
         let node = bench.ground.node(&url, &[]).await?;
         let targets = [node.target.clone()];
         let ours = Clients::connect(&targets, &bench.ground.tokens()?, clients).await?;
-        let theirs = Baseline::connect(&url, clients).await?;
-        Ok(Self { bench, url, _node: node, ours, theirs })
+        let theirs = Baseline::connect(&plain, clients).await?;
+        let listener = Listeners::connect(&plain, baseline::CHANNEL, 1).await?;
+        Ok(Self { bench, url, _node: node, ours, theirs, _listener: listener })
     }
 
     /// Our pushes a second.
@@ -143,7 +149,7 @@ pub(super) async fn listeners(bench: &Bench) -> Outcome<Vec<Row>> {
     field.warm_up(&load, Kind::Insert).await?;
     for round in 0..bench.args.rounds {
         bench.say("listeners", round);
-        let listeners = Listeners::connect(&field.url, LISTENERS).await?;
+        let listeners = Listeners::connect(&field.url, CHANNEL, LISTENERS).await?;
         with.push(field.ours(&load).await?);
         listeners.close().await;
         without.push(field.ours(&load).await?);

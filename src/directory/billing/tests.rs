@@ -2,7 +2,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use super::*;
-use crate::auth::stub::{Answer as Reply, Stub, client};
+use crate::auth::stub::{Answer as Reply, Stub, client, client_within};
 
 fn user(id: &str) -> UserId {
     UserId::new(id).expect("a user id")
@@ -28,7 +28,7 @@ async fn gate(active: bool) -> (Stub, Billing) {
 /// The same gate with a time-out fit for tests.
 fn hasty(stub: &Stub) -> Billing {
     let key = ServiceKey::new("s3cret").expect("a key");
-    let service = Service::new(stub.url("/"), key, client(), Duration::from_millis(50));
+    let service = Service::new(stub.url("/"), key, client_within(Duration::from_millis(50)));
     let (answers, down_until) = (Cache::new(MAX_USERS), ArcSwapOption::empty());
     let gate = Gate { service, answers, life: ANSWER_HOLDS, down_until };
     Billing { exempt: Arc::default(), gate: Some(Arc::new(gate)) }
@@ -85,10 +85,10 @@ async fn a_useless_answer_opens_the_gate_for_its_user_and_seconds_only() {
         };
         assert!(at("ada", 0).await);
         stub.body(&json!({"active": false}));
-        assert!(at("ada", 6).await);
+        assert!(at("ada", 7).await);
         assert_eq!(stub.heads().len(), 1);
         assert!(!at("bob", 0).await);
-        assert!(!at("ada", 7).await);
+        assert!(!at("ada", 8).await);
         assert_eq!(stub.heads().len(), 3);
     }
 }
@@ -106,12 +106,12 @@ async fn a_dead_service_costs_its_time_out_once_for_all_users() {
     assert!(at("ada", 0).await);
     assert_eq!(stub.heads().len(), 2);
     assert!(at("bob", 1).await);
-    assert!(at("ada", 6).await);
-    assert!(!at("known", 6).await, "an answer holds, whatever came of the service");
+    assert!(at("ada", 7).await);
+    assert!(!at("known", 7).await, "an answer holds, whatever came of the service");
     assert_eq!(stub.heads().len(), 2);
     stub.body(&json!({"active": false}));
-    assert!(!at("bob", 7).await);
-    assert!(!at("ada", 7).await);
+    assert!(!at("bob", 8).await);
+    assert!(!at("ada", 8).await);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::auth::stub::{Answer, Stub, client};
+use crate::auth::stub::{Answer, Stub, client, client_within};
 
 fn user(id: &str) -> UserId {
     UserId::new(id).expect("a user id")
@@ -143,7 +145,7 @@ async fn no_answer_of_use_is_an_error_that_tells_no_secret() {
         assert!(!format!("{outcome:?} {error}").contains("secret"));
     }
     stub.answer(Answer::Silence);
-    service.0.timeout = Duration::from_millis(50);
+    service.0.http = client_within(Duration::from_millis(50));
     assert_eq!(service.memberships(&user("ada")).await, Err(FetchError::TimedOut.into()));
     assert!(stub.heads().iter().all(|head| head.starts_with("GET /pre/api/")));
 }

@@ -1,11 +1,9 @@
 //! The events of a stream: runs of one table, in stamp order, each with its exact cursor.
 
-use bytes::Bytes;
-
 use crate::feed::Taken;
 use crate::http::page::ReadPage;
 use crate::id::TableName;
-use crate::protocol::wire::changes_event;
+use crate::protocol::wire::{Framed, changes_event};
 use crate::protocol::{Cursor, Tables};
 use crate::store::ChangeRow;
 
@@ -25,12 +23,8 @@ pub(super) fn page(page: &ReadPage, tables: &Tables, out: &mut Vec<u8>) {
 }
 
 /// What the tails held as events. The last one carries the cursor where that ends.
-pub(super) fn taken(taken: &Taken) -> Bytes {
-    let write = || {
-        let mut out = Vec::new();
-        write_taken(taken, &mut out);
-        out.into()
-    };
+pub(super) fn taken(taken: &Taken) -> Framed {
+    let write = || Framed::new(|out| write_taken(taken, out));
     match &taken.entries[..] {
         // Most often, and then the same for all who follow.
         [entry] if !taken.more => entry.alone(taken.until, write),

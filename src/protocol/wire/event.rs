@@ -5,8 +5,6 @@
 //! lines below, ended by LF, in this order; what is new (`id:`, `retry:`) stands on lines of its
 //! own, which they pass over.
 
-use bytes::Bytes;
-
 use crate::id::SpaceId;
 use crate::protocol::json::{put_list, put_string};
 
@@ -42,18 +40,16 @@ pub fn changes_event<C: AsRef<[u8]>>(
 }
 
 /// The reader's verified spaces, at the start of a stream and whenever they change.
-#[must_use]
-pub fn spaces_event(spaces: &[SpaceId]) -> Bytes {
-    let mut out = b"event: spaces\ndata: {\"spaces\":[".to_vec();
-    put_list(&mut out, spaces, |out, space| put_string(out, space.as_str()));
+pub fn spaces_event(out: &mut Vec<u8>, spaces: &[SpaceId]) {
+    out.extend_from_slice(b"event: spaces\ndata: {\"spaces\":[");
+    put_list(out, spaces, |out, space| put_string(out, space.as_str()));
     out.extend_from_slice(b"]}\n\n");
-    out.into()
 }
 
 /// The node drains: the client is to come back after so many milliseconds.
 #[must_use]
-pub fn reconnect_event(retry_ms: u64) -> Bytes {
-    format!("event: reconnect\nretry: {retry_ms}\ndata: {{}}\n\n").into()
+pub fn reconnect_event(retry_ms: u64) -> String {
+    format!("event: reconnect\nretry: {retry_ms}\ndata: {{}}\n\n")
 }
 
 #[cfg(test)]
@@ -88,10 +84,10 @@ mod tests {
         assert_eq!(EXPIRED, b"event: expired\ndata: {}\n\n");
         let spaces = ["org-9", "o\"1"].map(|space| SpaceId::new(space).unwrap());
         assert_eq!(
-            spaces_event(&spaces),
+            text(|out| spaces_event(out, &spaces)),
             "event: spaces\ndata: {\"spaces\":[\"org-9\",\"o\\\"1\"]}\n\n"
         );
-        assert_eq!(spaces_event(&[]), "event: spaces\ndata: {\"spaces\":[]}\n\n");
+        assert_eq!(text(|out| spaces_event(out, &[])), "event: spaces\ndata: {\"spaces\":[]}\n\n");
         assert_eq!(reconnect_event(1234), "event: reconnect\nretry: 1234\ndata: {}\n\n");
     }
 }

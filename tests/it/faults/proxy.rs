@@ -26,6 +26,8 @@ pub struct Proxy {
     /// Its port on 127.0.0.1.
     pub port: u16,
     mode: watch::Sender<Mode>,
+    /// Where new connections lead.
+    to: watch::Sender<u16>,
     /// Connections made in an earlier era are dead for ever.
     era: watch::Sender<u32>,
 }
@@ -36,21 +38,27 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (mode, modes) = watch::channel(Mode::Pass);
+        let (to, leads_to) = watch::channel(to);
         let (era, eras) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *modes.borrow() == Mode::Cut {
                     continue;
                 }
-                tokio::spawn(carry(client, to, modes.clone(), eras.clone()));
+                tokio::spawn(carry(client, leads_to.clone(), modes.clone(), eras.clone()));
             }
         });
-        Self { port, mode, era }
+        Self { port, mode, to, era }
     }
 
     /// From now on it does this.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// Breaks all connections; new ones lead to this port.
+    pub fn redirect(&self, to: u16) {
+        self.to.send_replace(to);
     }
 
     /// Swallows all that goes over the connections that are open, for ever; new ones work.
@@ -61,12 +69,13 @@ impl Proxy {
 
 async fn carry(
     client: TcpStream,
-    to: u16,
+    mut to: watch::Receiver<u16>,
     mut modes: watch::Receiver<Mode>,
     mut eras: watch::Receiver<u32>,
 ) {
     let begun = *eras.borrow_and_update();
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { return };
+    let port = *to.borrow_and_update();
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
     let ((from_client, to_client), (from_server, to_server)) =
         (client.into_split(), server.into_split());
     let doomed = AtomicBool::new(false);
@@ -80,6 +89,7 @@ async fn carry(
         () = there => {}
         () = back => {}
         _ = modes.wait_for(|mode| *mode == Mode::Cut) => {}
+        _ = to.changed() => {}
     }
 }
 

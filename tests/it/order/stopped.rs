@@ -68,7 +68,7 @@ async fn a_client_that_stops_in_an_append_holds_nothing() {
         .execute(
             "call sync_append(array[gen_random_uuid()], '{alice}', '{todo}', '{tasks}', '{r}', \
              array[null], '{insert}', '{\"{}\"}', array[null], array[null], '{1}', array[null], \
-             array[null], '{f}', null, null, null, null, null)",
+             array[null], '{f}', null, null, null, null)",
         )
         .await;
     let stored: i64 = value(&mut world.admin().await, "select count(*) from sync_changes").await;

@@ -137,7 +137,7 @@ async fn a_body_has_its_time() {
 #[tokio::test]
 async fn a_head_has_its_time() {
     let world = World::new().await;
-    let node = world.start(world.settings_with(&["--header-timeout-seconds=1"])).await;
+    let node = world.start(world.settings_with(&["--limit-header-seconds=1"])).await;
     let whole = "GET /health/live HTTP/1.1\r\nHost: node\r\n\r\n";
     let (half, _) = whole.split_at(whole.len() - 6);
     // The last one goes on with a second head, on the connection of the first.

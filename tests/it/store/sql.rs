@@ -47,7 +47,7 @@ pub async fn try_append(sql: &mut PgConnection, rows: &[Row]) -> sqlx::Result<Ap
     let nothing = || vec![None::<String>; n];
     let answer = sqlx::query(
         "call sync_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
-         null, null, null, null, null)",
+         null, null, null, null)",
     )
     .bind(rows.iter().map(|r| r.id).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.user.clone()).collect::<Vec<_>>())

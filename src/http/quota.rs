@@ -1,0 +1,122 @@
+//! What one user may ask of a node, so that nobody's flood starves the others.
+//!
+//! Each user has a bucket of requests that fills as time passes, and a share of the memory that
+//! bodies in flight may take. They are generous: somebody with ten tabs that all wake up at once
+//! meets neither. Bounds are those of one node; a fleet of them allows as much more.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::Limits;
+use super::error::ApiError;
+use crate::id::UserId;
+use crate::metrics;
+
+/// So many seconds' requests may come at once.
+const BURST_SECONDS: u32 = 10;
+
+/// The most users who are remembered.
+const MAX_USERS: u64 = 100_000;
+
+/// Who asks for nothing is forgotten after this: longer than the bucket takes to fill.
+const FORGET: Duration = Duration::from_mins(5);
+
+/// What each user of this node may ask.
+#[derive(Debug)]
+pub struct Quotas {
+    users: Cache<UserId, Arc<Share>>,
+    /// `None`: as often as they like.
+    requests: Option<Quota>,
+    kibibytes: usize,
+    /// Kibibytes that all request bodies in flight may still take.
+    pub(super) bodies: Arc<Semaphore>,
+}
+
+/// What is left to a user.
+#[derive(Debug)]
+pub(super) struct Share {
+    requests: Option<DefaultDirectRateLimiter>,
+    /// Kibibytes that the user's request bodies may still take.
+    pub(super) bodies: Arc<Semaphore>,
+}
+
+impl Quotas {
+    /// Quotas as these limits say.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        // More than a million a second is no limit.
+        let rate = u32::try_from(limits.user_requests).ok().filter(|rate| *rate <= 1_000_000);
+        let requests = rate.and_then(NonZeroU32::new).map(|rate| {
+            let burst = rate.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1));
+            Quota::per_second(rate).allow_burst(burst)
+        });
+        let users = Cache::builder().max_capacity(MAX_USERS).time_to_idle(FORGET).build();
+        let kibibytes = limits.user_body_bytes / 1024;
+        let bodies = Arc::new(Semaphore::new(limits.body_bytes / 1024));
+        Self { users, requests, kibibytes, bodies }
+    }
+
+    /// Counts a request of this user, and gives the user's share.
+    ///
+    /// # Errors
+    /// [`ApiError::TooMany`], with the time after which there is room for the next.
+    pub(super) fn admit(&self, user: &UserId) -> Result<Arc<Share>, ApiError> {
+        let share = self.users.get_with_by_ref(user, || {
+            Arc::new(Share {
+                requests: self.requests.map(RateLimiter::direct),
+                bodies: Arc::new(Semaphore::new(self.kibibytes)),
+            })
+        });
+        let Some(Err(early)) = share.requests.as_ref().map(DefaultDirectRateLimiter::check) else {
+            return Ok(share);
+        };
+        metrics::overflow("user_requests");
+        let after = early.wait_time_from(DefaultClock::default().now());
+        Err(ApiError::TooMany { what: "requests", after })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quotas(user_requests: usize) -> Quotas {
+        Quotas::new(&Limits {
+            body_bytes: 0,
+            body_time: Duration::ZERO,
+            streams: 0,
+            user_streams: 0,
+            user_requests,
+            user_body_bytes: 1 << 20,
+            heartbeat: Duration::ZERO,
+        })
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_user_who_floods_is_told_when_to_come_back_and_others_notice_nothing() {
+        let quotas = quotas(2);
+        let admitted = (0..100).filter(|_| quotas.admit(&user("alice")).is_ok()).count();
+        assert!((20..=21).contains(&admitted), "{admitted} were admitted at once");
+        let Err(ApiError::TooMany { after, .. }) = quotas.admit(&user("alice")) else {
+            panic!("admitted")
+        };
+        assert!(after <= Duration::from_millis(500), "{after:?}");
+        assert!(quotas.admit(&user("bob")).is_ok());
+    }
+
+    #[test]
+    fn no_limit_is_none() {
+        let quotas = quotas(usize::MAX >> 4);
+        assert!((0..10_000).all(|_| quotas.admit(&user("alice")).is_ok()));
+    }
+}

@@ -1,0 +1,155 @@
+//! What one user may ask of a node: who floods is told to come back, and nobody else notices.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::processes::serve;
+use crate::support::world::World;
+use crate::support::{Client, insert};
+
+const POLL: &str = "/sync/todo/pull?collection=tasks&since=";
+
+/// The code and the seconds of a refusal of too much.
+async fn too_many(response: Response) -> u64 {
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    let after = response.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["error"], "too_many", "{body}");
+    after
+}
+
+// P-97: 429 and 503 carry `Retry-After`.
+#[tokio::test]
+async fn a_user_who_asks_too_much_is_told_when_to_come_back() {
+    let world = World::new().await;
+    let node = world.start(world.settings_with(&["--limit-user-requests=1"])).await;
+    let (alice, bob) = (world.client("alice", "a"), world.client("bob", "b"));
+    let answers = join_all((0..30).map(|_| alice.get(&node.url, POLL))).await;
+    let (taken, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
+    // Ten seconds' requests at once, and what came due meanwhile.
+    assert!((10..15).contains(&taken.len()), "{} were taken", taken.len());
+    for answer in refused {
+        assert!((1..=2).contains(&too_many(answer).await));
+    }
+    assert_eq!(bob.get(&node.url, POLL).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_streams_of_one_user_are_bounded() {
+    let world = World::new().await;
+    let node = world.start(world.settings_with(&["--limit-user-streams=3"])).await;
+    let (alice, bob) = (world.client("alice", "a"), world.client("bob", "b"));
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(alice.stream(&node.url, "", "").await);
+    }
+    assert!(too_many(alice.get(&node.url, "/sync/todo/stream").await).await > 0);
+    drop(bob.stream(&node.url, "", "").await);
+    open.pop();
+    crate::support::eventually("room for another", async || {
+        let again = alice.get(&node.url, "/sync/todo/stream").await;
+        (again.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_bodies_of_one_user_share_a_bound() {
+    let world = World::new().await;
+    let mut settings = world.settings();
+    settings.limits.user_body_bytes = 1 << 20;
+    let node = world.start(settings).await;
+    let large = json!({"changes": [insert("large", &json!("x".repeat(2 << 20)))]}).to_string();
+    assert!(too_many(world.client("alice", "a").post(&node.url, large).await).await > 0);
+    world.client("alice", "a").push(&node.url, &[insert("small", &json!({}))]).await;
+}
+
+#[tokio::test]
+async fn ten_tabs_that_all_wake_up_at_once_meet_no_limit() {
+    let world = World::new().await;
+    let node = serve(&world, &[]).await;
+    let tabs = join_all((0..10).map(async |tab| {
+        let client = world.client("alice", &format!("tab-{tab}"));
+        let change = [insert(&format!("of-{tab}"), &json!({}))];
+        let polls = join_all((0..130).map(|table| {
+            let path = format!("/sync/todo/pull?collection=table-{table}&since=");
+            let (client, node) = (client.clone(), node.url.clone());
+            async move { client.get(&node, &path).await.status() }
+        }));
+        tokio::join!(client.push(&node.url, &change), polls).1
+    }))
+    .await;
+    let polled = tabs.into_iter().flatten().collect::<Vec<_>>();
+    assert_eq!(polled, vec![StatusCode::OK; 1300]);
+}
+
+/// How long the pushes and polls of somebody quiet take, the longest last.
+async fn quiet(client: &Client, node: &str) -> Vec<Duration> {
+    let mut took = Vec::new();
+    for n in 0..150 {
+        let begun = Instant::now();
+        if n % 2 == 0 {
+            client.push(node, &[insert(&format!("q{n}"), &json!({}))]).await;
+        } else {
+            assert_eq!(client.get(node, POLL).await.status(), StatusCode::OK);
+        }
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    took
+}
+
+/// The 99th percentile.
+fn p99(took: &[Duration]) -> Duration {
+    took[took.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_user_does_not_notice_who_floods() {
+    const FLOODING: usize = 32;
+    let world = World::new().await;
+    let node = serve(&world, &[]).await;
+    let bob = world.client("bob", "b");
+    quiet(&bob, &node.url).await;
+    let before = quiet(&bob, &node.url).await;
+    let mut floods = JoinSet::new();
+    let flooding = tokio_util::sync::CancellationToken::new();
+    for n in 0..FLOODING {
+        let (alice, node) = (world.client("alice", &format!("a{n}")), node.url.clone());
+        let stop = flooding.clone();
+        floods.spawn(async move {
+            let (mut sent, mut refused) = (0_u64, 0_u64);
+            while !stop.is_cancelled() {
+                sent += 1;
+                let status = alice.get(&node, POLL).await.status();
+                refused += u64::from(status == StatusCode::TOO_MANY_REQUESTS);
+            }
+            (sent, refused)
+        });
+    }
+    let during = quiet(&bob, &node.url).await;
+    flooding.cancel();
+    let (mut sent, mut refused) = (0, 0);
+    while let Some(flood) = floods.join_next().await {
+        let (flood_sent, flood_refused) = flood.unwrap();
+        (sent, refused) = (sent + flood_sent, refused + flood_refused);
+    }
+    writeln!(
+        std::io::stderr(),
+        "a quiet user's p99: {:.1?} alone, {:.1?} while another sends {sent} requests over \
+         {FLOODING} connections, of which {refused} are refused",
+        p99(&before),
+        p99(&during)
+    )
+    .unwrap();
+    assert!(refused > 0, "the flood met the limit");
+    // The test floods from the node's own cores: what is left is waiting for those.
+    assert!(p99(&during) < Duration::from_millis(250), "{:?}", p99(&during));
+}
