@@ -151,7 +151,7 @@ async fn chaos(args: &Args, stop: &CancellationToken) -> Outcome {
         world.ready().await?;
         steward::introduce(&stage).await?;
         let played = Box::pin(play(args, &stage, (seed, kinds), stop, &say)).await;
-        let judged = Box::pin(ending::judge(&stage, played)).await;
+        let judged = Box::pin(ending::judge(&stage, played, &say)).await;
         Ok(judged)
     };
     // The nodes are kept until the oracle has looked.
@@ -230,7 +230,7 @@ async fn play(
         stage.over.cancel();
         conducted
     };
-    let settling = ending::settle(stage);
+    let settling = ending::settle(stage, say);
     let (devices, (), (faults, failed), settled) =
         tokio::join!(join_all(cast), steward, conducting, settling);
     let broken = failed.or(settled.err().map(|error| error.to_string()));

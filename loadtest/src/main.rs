@@ -138,7 +138,9 @@ async fn run(command: Command) -> Outcome {
         Command::Hydrate(args) => hydrate::run(args).await,
         Command::Node(args) => {
             #[cfg(feature = "mutants")]
-            args.mutant.map(mana_sync::mutants::choose);
+            if let Some(mutant) = args.mutant {
+                mana_sync::mutants::choose(mutant);
+            }
             mana_sync::node::serve(&args.config).await.map_err(|error| error.to_string().into())
         }
     }

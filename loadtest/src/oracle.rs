@@ -53,13 +53,38 @@ struct Change {
     made: Made,
     /// Its place among its writer's.
     place: usize,
-    acknowledged: bool,
-    /// Kept for its author alone at first: it may be offered again once it is published.
-    unpublished: bool,
-    /// Whether the database has it.
-    stored: bool,
-    /// Whether the database has it in its space.
-    published: bool,
+    answered: Answered,
+    kept: Kept,
+}
+
+/// What its client was told of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    Never,
+    Acknowledged,
+    /// Acknowledged, and kept for its author alone at first: it may be offered again once it is
+    /// published.
+    Unpublished,
+}
+
+/// Where the database has a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kept {
+    Nowhere,
+    /// In its author's feed.
+    Stored,
+    /// In its space's, too.
+    Published,
+}
+
+impl Change {
+    fn is_acknowledged(&self) -> bool {
+        self.answered != Answered::Never
+    }
+
+    fn is_unpublished(&self) -> bool {
+        self.answered == Answered::Unpublished
+    }
 }
 
 /// How a user stands to a space.
@@ -80,9 +105,8 @@ impl Ledger {
     /// A ledger for spaces with these members, who stay.
     pub(crate) fn new(members: &[Vec<usize>], users: usize) -> Self {
         let standings = |members: &Vec<usize>| {
-            let standing = |user| match members.contains(&user) {
-                true => Standing::Member,
-                false => Standing::Stranger,
+            let standing = |user| {
+                if members.contains(&user) { Standing::Member } else { Standing::Stranger }
             };
             (0..users).map(standing).collect()
         };
@@ -118,14 +142,8 @@ impl Ledger {
             numbers.push(number);
             numbers.len() - 1
         });
-        self.changes.push(Change {
-            made,
-            place,
-            acknowledged: false,
-            unpublished: false,
-            stored: false,
-            published: false,
-        });
+        let (answered, kept) = (Answered::Never, Kept::Nowhere);
+        self.changes.push(Change { made, place, answered, kept });
         number
     }
 
@@ -137,8 +155,8 @@ impl Ledger {
     /// Notes that a change was acknowledged, and whether as unpublished.
     pub(crate) fn acknowledge(&mut self, number: Number, unpublished: bool) {
         if let Some(change) = self.changes.get_mut(number as usize) {
-            change.acknowledged = true;
-            change.unpublished = unpublished;
+            let answered = [Answered::Acknowledged, Answered::Unpublished];
+            change.answered = answered[usize::from(unpublished)];
         }
     }
 
@@ -150,8 +168,8 @@ impl Ledger {
         for (number, event, published) in rows {
             match number.and_then(|number| self.changes.get_mut(number as usize)) {
                 Some(change) if change.made.event.is_none_or(|made| made == *event) => {
-                    change.stored = true;
-                    change.published |= published;
+                    let kept = if *published { Kept::Published } else { Kept::Stored };
+                    change.kept = change.kept.max(kept);
                 }
                 _ => strange += 1,
             }
@@ -162,7 +180,7 @@ impl Ledger {
     /// What members wrote in spaces, and is not published yet.
     pub(crate) fn awaits_publishing(&self) -> usize {
         let waits = |change: &&Change| {
-            let space = change.made.space.filter(|_| change.stored && !change.published);
+            let space = change.made.space.filter(|_| change.kept == Kept::Stored);
             space.is_some_and(|s| self.standing(change.made.user, s) == Standing::Member)
         };
         self.changes.iter().filter(waits).count()
@@ -178,7 +196,7 @@ impl Ledger {
 
     /// Whether a change may come to this user more than once.
     fn may_come_again(&self, user: usize, change: &Change) -> bool {
-        change.unpublished || (change.made.space.is_some() && self.is_guest(user))
+        change.is_unpublished() || (change.made.space.is_some() && self.is_guest(user))
     }
 
     /// Whether no order is asked of a change where this user sees it.
@@ -199,8 +217,10 @@ impl Ledger {
 
     /// Whether a line is to hold a change in the end.
     fn must_see(&self, line: &Line, change: &Change) -> bool {
-        let is_there = if self.looked_up { change.stored } else { change.acknowledged };
-        let space = change.made.space.filter(|_| !self.looked_up || change.published);
+        let is_there =
+            if self.looked_up { change.kept != Kept::Nowhere } else { change.is_acknowledged() };
+        let is_published = !self.looked_up || change.kept == Kept::Published;
+        let space = change.made.space.filter(|_| is_published);
         let is_member = || space.is_some_and(|s| self.standing(line.user, s) == Standing::Member);
         is_there
             && line.own != Some(change.made.writer)

@@ -37,9 +37,10 @@ impl Device {
     /// A new device. `own`: the writer that it is itself; `across`: whether it has one cursor for
     /// all tables.
     pub(super) fn new(name: String, user: usize, own: Option<usize>, across: bool) -> Self {
-        let cursors = match across {
-            true => Cursors::One(START.to_owned()),
-            false => Cursors::Each(TABLES.map(|_| START.to_owned())),
+        let cursors = if across {
+            Cursors::One(START.to_owned())
+        } else {
+            Cursors::Each(TABLES.map(|_| START.to_owned()))
         };
         Self { line: Line::new(name, user, own, across), state: State::default(), cursors }
     }

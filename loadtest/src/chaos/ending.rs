@@ -45,12 +45,14 @@ pub(super) struct Judged {
 }
 
 /// Waits until everything that will be stored is, then looks it up.
-pub(super) async fn settle(stage: &Stage<'_>) -> Outcome {
+pub(super) async fn settle(stage: &Stage<'_>, say: &impl Fn(&str)) -> Outcome {
     tokio::select! {
         () = stage.over.cancelled() => {}
         () = stage.caught.cancelled() => return Ok(()),
     }
+    say("nobody makes changes any more");
     let settled = settle_all(stage).await;
+    say("all that will be stored is");
     // Also where that failed: nobody is to wait for ever.
     stage.settle();
     settled
@@ -66,10 +68,11 @@ async fn settle_all(stage: &Stage<'_>) -> Outcome {
     loop {
         let unanswered = stage.under_way().load(Ordering::Relaxed);
         let rows = stored(stage).await?;
-        let mut ledger = stage.ledger();
-        ledger.stored(&rows);
-        let waits = ledger.awaits_publishing();
-        drop(ledger);
+        let waits = {
+            let mut ledger = stage.ledger();
+            ledger.stored(&rows);
+            ledger.awaits_publishing()
+        };
         if unanswered == 0 && waits == 0 {
             return Ok(());
         }
@@ -94,10 +97,11 @@ async fn stored(stage: &Stage<'_>) -> Outcome<Vec<(Option<Number>, u128, bool)>>
 }
 
 /// Has new devices read all, and judges.
-pub(super) async fn judge(stage: &Stage<'_>, played: Played) -> Judged {
+pub(super) async fn judge(stage: &Stage<'_>, played: Played, say: &impl Fn(&str)) -> Judged {
     let Played { mut devices, faults, broken } = played;
     let offence = stage.offence();
     if offence.is_none() && broken.is_none() {
+        say("all readers have seen it, or had their time; new devices read it");
         let readers = (0..stage.users).flat_map(|user| {
             let rng = fastrand::Rng::with_seed(user as u64);
             [Reader::new("fresh-pull", user, rng.clone()), Reader::new("fresh-stream", user, rng)]
@@ -113,7 +117,9 @@ pub(super) async fn judge(stage: &Stage<'_>, played: Played) -> Judged {
     }
     if offence.is_some() {
         // Nobody was waited for.
-        devices.iter_mut().for_each(|device| device.line.open = false);
+        for device in &mut devices {
+            device.line.open = false;
+        }
     }
     let strange = match stored(stage).await {
         Ok(rows) if offence.is_none() => stage.ledger().stored(&rows),

@@ -142,14 +142,11 @@ impl Kind {
             Self::Frozen => Box::new(server::Frozen::draw(rng)),
             Self::Locked => Box::new(sql::Locked::draw(rng)),
             Self::Slots => Box::new(sql::Slots::default()),
-            Self::DbCut | Self::DbBlackhole | Self::DbReset => self.draw_way(rng, node),
-            Self::DbSlow | Self::DbMute | Self::DbDeaf => self.draw_way(rng, node),
-            Self::ClientCut | Self::ClientBlackhole | Self::ClientReset => self.draw_way(rng, node),
-            Self::ClientSlow | Self::ClientMute => self.draw_way(rng, node),
             Self::Auth => Box::new(services::Service::auth(rng)),
             Self::Billing => Box::new(services::Service::billing(rng)),
             Self::Stall => Box::new(crowd::Stall),
             Self::Reconnects => Box::new(crowd::Crowd::new(means.reconnects, means.nodes)),
+            way => way.draw_way(rng, node),
         }
     }
 

@@ -52,13 +52,12 @@ pub(super) async fn follow(
             continue;
         }
         shared.borrow().client.clone_into(&mut caller.client);
-        match once(stage, shared, &mut caller, stalls).await {
-            Ok(()) => failures = 0,
-            Err(_) => {
-                failures += 1;
-                one(&stage.counts.reconnects);
-                sleep(caller.pause(failures)).await;
-            }
+        if once(stage, shared, &mut caller, stalls).await.is_ok() {
+            failures = 0;
+        } else {
+            failures += 1;
+            one(&stage.counts.reconnects);
+            sleep(caller.pause(failures)).await;
         }
     }
 }

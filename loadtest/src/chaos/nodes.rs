@@ -23,7 +23,7 @@ const AGAIN: Duration = Duration::from_millis(400);
 /// A node that was told to leave has left after this.
 const LEAVES: Duration = Duration::from_secs(15);
 /// A node is ready within this, once nothing is wrong any more.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// A node answers a health check within this, or is not ready.
 const HEALTH: Duration = Duration::from_secs(1);
 

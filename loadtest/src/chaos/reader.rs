@@ -40,13 +40,12 @@ impl Reader {
         let mut failures = 0;
         while !stage.is_over(&self.device.line) {
             sleep(Duration::from_millis(self.caller.rng.u64(20..700))).await;
-            match self.catch_up(stage).await {
-                Ok(()) => failures = 0,
-                Err(_) => {
-                    failures += 1;
-                    one(&stage.counts.retries);
-                    sleep(self.caller.pause(failures)).await;
-                }
+            if self.catch_up(stage).await.is_ok() {
+                failures = 0;
+            } else {
+                failures += 1;
+                one(&stage.counts.retries);
+                sleep(self.caller.pause(failures)).await;
             }
         }
         vec![self.device]

@@ -71,10 +71,8 @@ impl Schedule {
             let longest = u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX);
             let lasts = Duration::from_millis(self.rng.u64(300..=longest.max(300)));
             let lasts = if kind == Kind::Stall { lasts * STALLED } else { lasts };
-            let delay = match faults.is_empty() {
-                true => Duration::ZERO,
-                false => Duration::from_millis(self.rng.u64(0..800)),
-            };
+            let delay = if faults.is_empty() { 0 } else { self.rng.u64(0..800) };
+            let delay = Duration::from_millis(delay);
             faults.push(Planned { kind, fault, delay, lasts });
         }
         Round { faults, rest: Duration::from_millis(self.rng.u64(REST)) }

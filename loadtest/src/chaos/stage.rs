@@ -115,11 +115,6 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// A space of the user, or none: half of all changes are private.
-    pub(super) fn draw_space(&self, user: usize, rng: &mut Rng) -> Option<usize> {
-        spaces_of(user).get(rng.usize(0..4)).copied()
-    }
-
     /// It is known what is stored.
     pub(super) fn settle(&self) {
         let deadline = Instant::now() + SETTLE;
@@ -175,4 +170,9 @@ impl<'a> Stage<'a> {
 /// The spaces that a user is in at first.
 pub(super) fn spaces_of(user: usize) -> [usize; 2] {
     [user % SPACES, (user + 1) % SPACES]
+}
+
+/// A space of the user, or none: half of all changes are private.
+pub(super) fn draw_space(user: usize, rng: &mut Rng) -> Option<usize> {
+    spaces_of(user).get(rng.usize(0..4)).copied()
 }

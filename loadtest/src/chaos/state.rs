@@ -27,14 +27,11 @@ impl State {
         let record = self.0.entry((space, seen.table.clone(), seen.id.clone())).or_default();
         match seen.effect() {
             Some(Effect::Title { at, title }) => {
-                if (at, title) > (record.title.0.as_str(), record.title.1.as_str()) {
-                    record.title = (at.to_owned(), title.to_owned());
-                }
+                let written = (at.to_owned(), title.to_owned());
+                record.title = written.max(std::mem::take(&mut record.title));
             }
             Some(Effect::Delete { at }) => {
-                if at > record.deleted.as_str() {
-                    at.clone_into(&mut record.deleted);
-                }
+                record.deleted = at.to_owned().max(std::mem::take(&mut record.deleted));
             }
             None => {}
         }
@@ -66,9 +63,13 @@ mod tests {
             .map(|json| Seen::deserialize(json).unwrap())
             .collect();
         let mut forth = State::default();
-        changes.iter().for_each(|change| forth.apply(change));
+        for change in &changes {
+            forth.apply(change);
+        }
         let mut back = State::default();
-        changes.iter().rev().for_each(|change| back.apply(change));
+        for change in changes.iter().rev() {
+            back.apply(change);
+        }
         assert_eq!(forth.hash(None), back.hash(None));
         assert_ne!(forth.hash(None), State::default().hash(None));
         assert_eq!(forth.hash(Some("elsewhere")), State::default().hash(None));

@@ -18,7 +18,7 @@ const EVERY: std::ops::Range<u64> = 800..5_000;
 /// The fleet has taken note within this.
 const TOLD: Duration = Duration::from_secs(4);
 /// And if not, it is told again until then.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A user is known to all nodes within this, at first.
 const KNOWN: Duration = Duration::from_secs(20);
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::counts::{Path, many, one};
 use super::device::{Caller, Device};
 use super::follow::{Shared, follow};
-use super::stage::Stage;
+use super::stage::{Stage, draw_space};
 use super::wire::{Draft, Page, Seen, TABLES};
 use crate::Outcome;
 use crate::oracle::{Made, Number};
@@ -23,7 +23,7 @@ const LARGEST: usize = 200;
 /// Offline at the most, in milliseconds.
 const OFFLINE: u64 = 5_000;
 /// A push that was not acknowledged so long after everybody has stopped never will be.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 /// One attempt in so many that fail is the last one: the tab is closed.
 const CLOSED: u32 = 60;
 /// Between two readings when nothing else is left to do.
@@ -52,6 +52,7 @@ pub(super) struct Tab {
 }
 
 /// Changes on their way.
+#[derive(Default)]
 struct Batch {
     numbers: Vec<Number>,
     /// As they are pushed.
@@ -129,7 +130,7 @@ impl Acting<'_> {
                 self.pull().await;
             } else {
                 // Its only way to read on: a push of nothing.
-                self.attempt(&self.nothing()).await.ok();
+                self.attempt(&Batch::default()).await.ok();
             }
         }
         self.closed
@@ -144,15 +145,11 @@ impl Acting<'_> {
         self.tab.rng.usize(1..=LARGEST)
     }
 
-    fn nothing(&self) -> Batch {
-        Batch { numbers: Vec::new(), json: Vec::new(), seen: Vec::new() }
-    }
-
     fn make(&mut self, size: usize) -> Batch {
-        let mut batch = self.nothing();
+        let mut batch = Batch::default();
         let stalled = *self.stage.world.stalled.borrow();
         for _ in 0..size {
-            let space = self.stage.draw_space(self.tab.user, &mut self.tab.rng);
+            let space = draw_space(self.tab.user, &mut self.tab.rng);
             let event = (!self.tab.habits.is_old).then(Uuid::now_v7);
             let draft = Draft::draw(&mut self.tab.rng, space, event, stalled);
             let Ok(seen) = draft.seen() else { continue };

@@ -173,7 +173,7 @@ impl Line {
         for earlier in numbers.unwrap_or_default() {
             let Some(change) = ledger.get(*earlier) else { continue };
             let is_here = self.across || change.made.table == made.table;
-            let is_due = change.acknowledged
+            let is_due = change.is_acknowledged()
                 && is_here
                 && !ledger.has_no_order(self.user, change)
                 && self.own != Some(made.writer)

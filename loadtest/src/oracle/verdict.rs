@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Change, Ledger, Line, Number};
+use super::{Change, Kept, Ledger, Line, Number};
 
 /// As many examples are kept.
 const EXAMPLES: usize = 10;
@@ -55,15 +55,15 @@ impl Ledger {
             self.changes.iter().filter(|change| of(change)).count() as u64
         };
         let mut verdict = Verdict {
-            acknowledged: count(&|change| change.acknowledged),
-            unpublished: count(&|change| change.unpublished),
+            acknowledged: count(&Change::is_acknowledged),
+            unpublished: count(&Change::is_unpublished),
             ..Verdict::default()
         };
         self.judge_database(&mut verdict);
         // Feeds in the order of the first reader that saw each.
         let mut orders = HashMap::new();
         for line in lines {
-            let lost = if line.open { self.missing(line) } else { self.passed_by(line) };
+            let lost = if line.open { self.missing(line) } else { passed_by(line) };
             let mut one = Verdict {
                 lost: lost.len() as u64,
                 seen: line.sightings(),
@@ -78,7 +78,7 @@ impl Ledger {
                 one.examples.push(format!("the first that is lost is {}", self.describe(*first)));
             }
             one.examples.extend(line.told.iter().cloned());
-            verdict.add(&line.name, one);
+            verdict.add(&line.name, &one);
         }
         verdict
     }
@@ -86,8 +86,12 @@ impl Ledger {
     /// Acknowledged changes that the database lacks, or has kept from a space.
     fn judge_database(&self, verdict: &mut Verdict) {
         let is_lost = |change: &Change| {
-            let is_out = change.made.space.is_some() && !change.unpublished && !change.published;
-            change.acknowledged && (!change.stored || is_out)
+            change.is_acknowledged()
+                && match change.kept {
+                    Kept::Nowhere => true,
+                    Kept::Stored => change.made.space.is_some() && !change.is_unpublished(),
+                    Kept::Published => false,
+                }
         };
         let numbers = (0..).zip(&self.changes).filter(|(_, change)| is_lost(change));
         let lost: Vec<Number> = numbers.map(|(number, _)| number).collect();
@@ -101,16 +105,10 @@ impl Ledger {
         }
     }
 
-    /// What a line has passed by for good.
-    fn passed_by(&self, line: &Line) -> Vec<Number> {
-        let passed = line.passed.iter().map(|(number, _)| *number);
-        passed.filter(|number| !line.holds(*number)).collect()
-    }
-
     /// Sightings of changes that never entered their space, by others than their author.
     fn unpublished_to_others(&self, line: &Line) -> u64 {
         let changes = line.seen.iter().filter_map(|number| self.get(*number));
-        let strange = changes.filter(|c| c.made.user != line.user && c.stored && !c.published);
+        let strange = changes.filter(|c| c.made.user != line.user && c.kept == Kept::Stored);
         if self.looked_up { strange.count() as u64 } else { 0 }
     }
 
@@ -149,18 +147,24 @@ impl Ledger {
 
     /// A change, for people.
     fn describe(&self, number: Number) -> String {
-        let Some(Change { made, acknowledged, stored, .. }) = self.get(number) else {
-            return number.to_string();
-        };
+        let Some(change) = self.get(number) else { return number.to_string() };
+        let made = change.made;
         let space = made.space.map_or_else(String::new, |space| format!(" in space {space}"));
-        let said = if *acknowledged { "acknowledged" } else { "unanswered" };
-        let there = match (self.looked_up, stored) {
-            (false, _) => "",
-            (true, true) => ", stored",
-            (true, false) => ", not stored",
+        let said = if change.is_acknowledged() { "acknowledged" } else { "unanswered" };
+        let there = match change.kept {
+            _ if !self.looked_up => "",
+            Kept::Nowhere => ", not stored",
+            Kept::Stored if made.space.is_some() => ", stored, not published",
+            _ => ", stored",
         };
         format!("{number} (user {}, writer {}{space}, {said}{there})", made.user, made.writer)
     }
+}
+
+/// What a line has passed by for good.
+fn passed_by(line: &Line) -> Vec<Number> {
+    let passed = line.passed.iter().map(|(number, _)| *number);
+    passed.filter(|number| !line.holds(*number)).collect()
 }
 
 impl Change {
@@ -178,7 +182,7 @@ impl Verdict {
         wrong + self.leaked + self.unknown == 0
     }
 
-    fn add(&mut self, name: &str, one: Self) {
+    fn add(&mut self, name: &str, one: &Self) {
         self.lines += 1;
         self.seen += one.seen;
         self.lost += one.lost;
