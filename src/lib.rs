@@ -12,6 +12,9 @@
 //!
 //! Modules stand in this order: each imports only what stands above it.
 
+#[cfg(feature = "mutants")]
+pub mod mutants;
+
 pub mod id;
 pub mod protocol;
 // Metrics, permissions and doorbells are plain values too.

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::doorbell::{FeedId, Move, Owner};
 use crate::grant::Reader;
 use crate::id::{SpaceId, Stamp, UserId};
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 
 /// The most feeds and users whose moves are remembered, in each of two generations.
 const MOST_MOVED: usize = 50_000;
@@ -184,6 +186,8 @@ impl Memory {
                     let before = self.last(id).map_or(Stamp::START, |known| known.at);
                     self.young.feeds.insert(id.clone(), Last { at: last, before });
                 }
+                #[cfg(feature = "mutants")]
+                Move::Members(_) if mutants::is(Mutant::StaleMembers) => {}
                 Move::Members(user) => {
                     self.young.members.insert(user.clone(), last);
                 }

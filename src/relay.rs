@@ -23,6 +23,8 @@ use crate::feed::{Ages, Feeds};
 use crate::id::Stamp;
 use crate::listener::Heard;
 use crate::metrics;
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use crate::progress::Advance;
 use crate::recent::Recent;
 use crate::store::{Store, StoreError};
@@ -205,10 +207,16 @@ impl Relay {
         match answer {
             Ok((horizon, holder)) => {
                 let step = self.watermark.horizon(horizon, now.into_std());
-                if std::mem::take(&mut self.deaf) {
+                let deaf = std::mem::take(&mut self.deaf);
+                if deaf {
                     metrics::catch_up();
                     self.recent.forget(self.watermark.at());
                 }
+                #[cfg(feature = "mutants")]
+                let step = step.map(|mut step| {
+                    step.unnamed.take_if(|_| deaf && mutants::is(Mutant::SkipCatchUp));
+                    step
+                });
                 if step.is_some() {
                     metrics::gap_closed();
                 } else if self.watermark.ahead() > self.watermark.at() {

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use crate::doorbell::{Move, Ring};
 use crate::id::Stamp;
 use crate::metrics;
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 
 /// A gap that stays this long is closed by asking for the horizon.
 pub const PATIENCE: Duration = Duration::from_millis(50);
@@ -103,7 +105,10 @@ impl Watermark {
             self.mark(now);
             return None;
         }
-        if ring.prev > self.at {
+        let is_early = ring.prev > self.at;
+        #[cfg(feature = "mutants")]
+        let is_early = is_early && !mutants::is(Mutant::GapIgnored);
+        if is_early {
             self.wait(ring);
             self.mark(now);
             return None;

@@ -23,6 +23,8 @@ use crate::doorbell::{FeedId, Owner};
 use crate::grant;
 use crate::group::Desk;
 use crate::metrics;
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use crate::progress::Progress;
 use crate::protocol::NewChange;
 use crate::recent::Own;
@@ -157,6 +159,11 @@ impl Writer {
             metrics::overflow("writer_queue");
             PushError::QueueFull
         })?;
+        #[cfg(feature = "mutants")]
+        if mutants::is(Mutant::EarlyAck) {
+            std::mem::forget(answered); // Or nothing would be stored for who waits no more.
+            return Ok(Stored { own: Own::default(), unpublished: Vec::new() });
+        }
         let stored = timeout(self.patience, answered).await;
         let stored = stored.ok().and_then(Result::ok).unwrap_or(Err(PushError::Unconfirmed))?;
         let heard = Instant::now();

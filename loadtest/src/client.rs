@@ -166,6 +166,17 @@ impl Connection {
         self.exchange(&request).await
     }
 
+    /// Posts nothing, with the key of a service; gives the status.
+    pub(crate) async fn post_with_key(&mut self, path: &str, key: &str) -> Outcome<u16> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nx-service-key: {key}\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n",
+            self.host
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        Ok(timeout(PATIENCE, self.head()).await??.0)
+    }
+
     async fn exchange(&mut self, request: &[u8]) -> Outcome<Answer> {
         self.stream.write_all(request).await?;
         timeout(PATIENCE, self.answer()).await?

@@ -3,7 +3,7 @@
 //! Everything listens on 127.0.0.1 and ends with this process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use mana_sync::config::pg_bindir;
@@ -22,9 +22,9 @@ use crate::client::Target;
 use crate::tokens::Tokens;
 
 /// The ordinary role of the nodes.
-const ROLE: &str = "mana_sync";
+pub(crate) const ROLE: &str = "mana_sync";
 /// The secret of the nodes and the issuer.
-const SERVICE_KEY: &str = "loadtest";
+pub(crate) const SERVICE_KEY: &str = "loadtest";
 /// A node is ready within this.
 const READY: Duration = Duration::from_secs(30);
 
@@ -40,6 +40,7 @@ pub(crate) struct Ground {
 pub(crate) struct NodeProcess {
     pub(crate) url: Url,
     pub(crate) target: Target,
+    pub(crate) port: u16,
     pub(crate) pid: u32,
     child: Child,
 }
@@ -89,28 +90,44 @@ impl Ground {
 
     /// Starts a node on a database, with further flags of `mana-sync serve`.
     pub(crate) async fn node(&self, database: &str, flags: &[&str]) -> Outcome<NodeProcess> {
+        let issuer = format!("http://{}", self.issuer_address);
+        let mut all = vec![
+            format!("--database-url={database}"),
+            format!("--jwks-url={issuer}/.well-known/jwks.json"),
+            format!("--mana-auth-url={issuer}"),
+            "--membership-life-seconds=3600".to_owned(),
+            // Few users make all the load.
+            "--limit-user-requests=0".to_owned(),
+            "--limit-user-streams=0".to_owned(),
+            "--drain-delay-seconds=0".to_owned(),
+            "--drain-spread-seconds=0".to_owned(),
+            "--drain-deadline-seconds=3".to_owned(),
+        ];
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let node = NodeProcess::launch(&all, Stdio::inherit(), &[]).await?;
+        node.ready().await?;
+        Ok(node)
+    }
+}
+
+impl NodeProcess {
+    /// Starts a node with these flags, on a free port; what it logs goes to `log`. `variables` are
+    /// put into its environment.
+    pub(crate) async fn launch(
+        flags: &[String],
+        log: Stdio,
+        variables: &[(&str, String)],
+    ) -> Outcome<Self> {
         let port = free_port()?;
-        let issuer = self.issuer_address;
         let child = Command::new(std::env::current_exe()?)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .arg("node")
-            .args([
-                "--bind=127.0.0.1",
-                "--log=warn",
-                &format!("--port={port}"),
-                &format!("--database-url={database}"),
-                &format!("--jwks-url=http://{issuer}/.well-known/jwks.json"),
-                &format!("--mana-auth-url=http://{issuer}"),
-                &format!("--mana-service-key={SERVICE_KEY}"),
-                "--membership-life-seconds=3600",
-                // Few users make all the load.
-                "--limit-user-requests=0",
-                "--limit-user-streams=0",
-                "--drain-delay-seconds=0",
-                "--drain-spread-seconds=0",
-                "--drain-deadline-seconds=3",
-            ])
+            .args(["--bind=127.0.0.1", "--log=warn"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--mana-service-key={SERVICE_KEY}"))
             .args(flags)
             .stdin(Stdio::null())
+            .stderr(log)
             // Ctrl-C is for this process, which ends the node when it has done with it.
             .process_group(0)
             .kill_on_drop(true)
@@ -118,20 +135,29 @@ impl Ground {
         let url: Url = format!("http://127.0.0.1:{port}").parse()?;
         let target = Target::resolve(&url).await?;
         let pid = child.id().ok_or("a node ended at once")?;
-        let node = NodeProcess { url, target, pid, child };
-        node.ready().await?;
-        Ok(node)
+        Ok(Self { url, target, port, pid, child })
     }
-}
 
-impl NodeProcess {
+    /// Whether a node is ready at this moment.
+    pub(crate) async fn answers(target: &Target) -> bool {
+        match target.connect().await {
+            Ok(mut connection) => {
+                let answer = connection.get("/health/ready", "", "").await;
+                answer.is_ok_and(|answer| answer.status == 200)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     async fn ready(&self) -> Outcome {
         let deadline = Instant::now() + READY;
         while Instant::now() < deadline {
-            if let Ok(mut connection) = self.target.connect().await
-                && let Ok(answer) = connection.get("/health/ready", "", "").await
-                && answer.status == 200
-            {
+            if Self::answers(&self.target).await {
                 return Ok(());
             }
             // The process offers nothing else to wait for.

@@ -6,6 +6,7 @@
 //! ([`fleet`]): a durable Postgres, an issuer, and nodes, each a process of its own.
 
 mod aim;
+mod chaos;
 mod client;
 mod compare;
 mod events;
@@ -14,13 +15,17 @@ mod fleet;
 mod host;
 mod hydrate;
 mod mixed;
+mod nginx;
+mod oracle;
 mod page;
 mod plot;
 mod procfs;
 mod progress;
+mod proxy;
 mod push;
 mod report;
 mod scale;
+mod signals;
 mod soak;
 mod stats;
 mod stored;
@@ -63,11 +68,24 @@ enum Command {
     /// The usual life for minutes or hours, while an oracle looks for what is lost; exits with 1
     /// where it finds something.
     Soak(soak::Args),
+    /// Everything goes wrong, and nothing may be lost; exits with 1 where something is.
+    Chaos(chaos::Args),
     /// A new device that reads all its user has: by pull and by stream, against `COPY`.
     Hydrate(hydrate::Args),
     /// A node, as the fleets of the other commands run it.
     #[command(hide = true)]
-    Node(Box<mana_sync::config::Config>),
+    Node(Box<NodeArgs>),
+}
+
+/// The flags of a node.
+#[derive(Debug, clap::Args)]
+struct NodeArgs {
+    #[command(flatten)]
+    config: mana_sync::config::Config,
+    /// What is wrong with it.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutant: Option<mana_sync::mutants::Mutant>,
 }
 
 /// What a command ends with: an error is one sentence.
@@ -77,7 +95,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 async fn main() -> ExitCode {
     let command = Cli::parse().command;
     // These end by themselves when they are interrupted.
-    let interruptible = !matches!(command, Command::Node(_) | Command::Soak(_));
+    let interruptible = !matches!(command, Command::Node(_) | Command::Soak(_) | Command::Chaos(_));
     let outcome = tokio::select! {
         outcome = run(command) => outcome,
         // Dropping the command ends what it started.
@@ -116,9 +134,14 @@ async fn run(command: Command) -> Outcome {
         Command::Subscribe(args) => subscribe::run(args).await,
         Command::Mixed(args) => mixed::run(args).await,
         Command::Soak(args) => soak::run(args).await,
+        Command::Chaos(args) => chaos::run(args).await,
         Command::Hydrate(args) => hydrate::run(args).await,
-        Command::Node(config) => {
-            mana_sync::node::serve(&config).await.map_err(|error| error.to_string().into())
+        Command::Node(args) => {
+            #[cfg(feature = "mutants")]
+            if let Some(mutant) = args.mutant {
+                mana_sync::mutants::choose(mutant);
+            }
+            mana_sync::node::serve(&args.config).await.map_err(|error| error.to_string().into())
         }
     }
 }

@@ -5,7 +5,6 @@
 
 mod cast;
 mod drift;
-mod oracle;
 mod reader;
 mod writer;
 
@@ -18,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::cast::Stage;
 use self::drift::{Drift, Sample};
-use self::oracle::{Line, Verdict};
 use self::reader::Reader;
 use self::writer::{Pushes, Writer};
 use crate::Outcome;
 use crate::aim::{Aim, AimArgs};
 use crate::mixed::figures::Figures;
 use crate::mixed::life::{Life, LifeArgs};
+use crate::oracle::{Line, Verdict};
 use crate::plot::{Plot, Scale};
 use crate::progress::Progress;
 use crate::report::{Output, Report, percentiles};

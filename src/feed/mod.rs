@@ -24,6 +24,8 @@ pub use watch::{Watched, Watching};
 use crate::doorbell::{FeedId, Followed, Move, Owner};
 use crate::id::{Stamp, UserId};
 use crate::metrics;
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use follow::Follower;
 use tail::Tail;
 use watch::Watchers;
@@ -236,6 +238,10 @@ impl Feeds {
     }
 
     fn tell_members(&self, user: &UserId) {
+        #[cfg(feature = "mutants")]
+        if mutants::is(Mutant::StaleMembers) {
+            return;
+        }
         if let Some(followers) = self.registry().readers.get(user) {
             for follower in followers {
                 follower.tell_members();

@@ -22,6 +22,8 @@ use crate::feed::{Caught, Following, Taken};
 use crate::grant::Reader;
 use crate::id::{SpaceId, TableName};
 use crate::metrics;
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use crate::protocol::wire::{self, Framed, reconnect_event, spaces_event};
 use crate::protocol::{Cursor, Tables};
 use crate::store::{ChangeRow, StoreError};
@@ -224,6 +226,10 @@ impl Session {
         self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
         self.look = if page.more { Look::Database } else { Look::Tails };
         self.send_page(&page);
+        #[cfg(feature = "mutants")]
+        if self.look == Look::Tails && mutants::is(Mutant::LateFollow) {
+            self.cursor = Cursor::at(self.cursor.stamp.max(self.api.feeds.published()));
+        }
         if page.spaces.is_none() && self.api.members.spaces_on() {
             self.look_up_again().await;
         }

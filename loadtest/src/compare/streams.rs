@@ -151,7 +151,7 @@ impl Theirs {
         let nchan = Nchan::start().await?;
         nchan.publish(WRITERS, RATE, Duration::from_secs(1)).await?;
         let follow = Follow::Path(nchan::STREAM.to_owned());
-        let side = Side::open(&nchan.url, nchan.pid, &follow).await?;
+        let side = Side::open(nchan.url(), nchan.pid(), &follow).await?;
         Ok(Some(Self { side, nchan }))
     }
 

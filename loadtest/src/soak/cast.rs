@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::oracle::{Ledger, Line, Number};
 use crate::Outcome;
 use crate::aim::Aim;
+use crate::oracle::{Ledger, Line, Number, Sighting, Turn};
 
 /// The app in which they act.
 pub(super) const APP: &str = "soak";
@@ -40,7 +40,7 @@ pub(super) struct Page {
     #[serde(rename = "serverChanges", alias = "changes")]
     changes: Vec<Seen>,
     #[serde(rename = "syncedUntil")]
-    synced_until: String,
+    pub(super) synced_until: String,
     #[serde(rename = "hasMore", default)]
     pub(super) has_more: bool,
 }
@@ -69,7 +69,7 @@ impl<'a> Stage<'a> {
         }
         let stage = Self {
             aim,
-            ledger: Mutex::new(Ledger::new(members)),
+            ledger: Mutex::new(Ledger::new(&members, users)),
             tokens,
             pushed: CancellationToken::new(),
             deadline: Mutex::new(None),
@@ -116,13 +116,14 @@ impl<'a> Stage<'a> {
     }
 
     /// Takes a page into a line.
-    pub(super) fn see(&self, line: &mut Line, page: &Page) {
-        let ledger = self.ledger();
-        for change in &page.changes {
-            let event = Uuid::parse_str(&change.event).ok().map(|event| event.as_u128());
-            line.see(&ledger, number_of(&change.id), event);
-        }
-        line.go_on(&page.synced_until);
+    pub(super) fn see(&self, line: &mut Line, turn: &mut Turn, page: &Page) {
+        let sightings = page.changes.iter().map(|change| Sighting {
+            number: number_of(&change.id),
+            event: Uuid::parse_str(&change.event).ok().map(|event| event.as_u128()),
+            digest: 0,
+        });
+        let sightings: Vec<_> = sightings.collect();
+        line.take(&self.ledger(), turn, &sightings, &page.synced_until);
     }
 }
 

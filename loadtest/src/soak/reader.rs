@@ -7,10 +7,10 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cast::{APP, Page, Stage, TABLES};
-use super::oracle::Line;
 use crate::Outcome;
 use crate::client::Connection;
 use crate::events::Events;
+use crate::oracle::Line;
 
 /// A pause before a connection is opened again, and how often a silent stream looks up.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -21,6 +21,7 @@ const MOST_PAGES: usize = 10_000_000;
 pub(super) struct Reader {
     pub(super) number: usize,
     pub(super) line: Line,
+    cursor: String,
     pub(super) rng: Rng,
     /// Requests and streams that failed.
     pub(super) failures: u64,
@@ -29,8 +30,8 @@ pub(super) struct Reader {
 impl Reader {
     /// A new device.
     pub(super) fn new(kind: &str, number: usize, user: usize, rng: Rng) -> Self {
-        let line = Line::new(format!("{kind}-{number} of user {user}"), user);
-        Self { number, line, rng, failures: 0 }
+        let line = Line::new(format!("{kind}-{number} of user {user}"), user, None, true);
+        Self { number, line, cursor: String::new(), rng, failures: 0 }
     }
 
     /// Follows by streams that end after a while and go on elsewhere.
@@ -49,17 +50,19 @@ impl Reader {
     }
 
     async fn follow(&mut self, stage: &Stage<'_>, node: usize, until: Instant) -> Outcome {
-        let path = format!("/sync/{APP}/stream?since={}", self.line.cursor());
+        let path = format!("/sync/{APP}/stream?since={}", self.cursor);
         let client = format!("streaming-{}", self.number);
         let token = stage.token(self.line.user);
         let mut events = Events::open(stage.aim.target(node)?, &path, token, &client).await?;
+        let mut turn = self.line.turn(&self.cursor);
         while Instant::now() < until {
             match timeout(PAUSE, events.next()).await {
                 Ok(event) => {
                     let event = event?.ok_or("the stream ended")?;
                     if event.name == "changes" {
                         let page: Page = serde_json::from_slice(&event.data)?;
-                        stage.see(&mut self.line, &page);
+                        stage.see(&mut self.line, &mut turn, &page);
+                        self.cursor = page.synced_until;
                     }
                 }
                 Err(_) if stage.is_over(&self.line) => break,
@@ -96,7 +99,7 @@ impl Reader {
 
     /// Reads a page; whether there is more.
     async fn page(&mut self, stage: &Stage<'_>, connection: &mut Connection) -> Outcome<bool> {
-        let since = match self.line.cursor() {
+        let since = match self.cursor.as_str() {
             "" => "1970-01-01T00:00:00Z",
             cursor => cursor,
         };
@@ -109,7 +112,9 @@ impl Reader {
             return Err(format!("a pull was answered {}", answer.status).into());
         }
         let page: Page = serde_json::from_slice(&answer.body)?;
-        stage.see(&mut self.line, &page);
+        let mut turn = self.line.turn(&self.cursor);
+        stage.see(&mut self.line, &mut turn, &page);
+        self.cursor = page.synced_until;
         Ok(page.has_more)
     }
 }

@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::cast::{APP, Stage, TABLES, record, space_name};
-use super::oracle::Number;
 use crate::client::Connection;
+use crate::oracle::{Made, Number};
 
 /// A push that is not acknowledged is repeated so often.
 const ATTEMPTS: usize = 100;
 /// The time between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 /// More changes than this are not kept in mind: then a soak ends early.
-const MOST_CHANGES: usize = 20_000_000;
+const MOST_CHANGES: Number = 20_000_000;
 
 /// A writer.
 pub(super) struct Writer {
@@ -63,7 +63,7 @@ impl Writer {
         let mut connection = None;
         while stop.run_until_cancelled(sleep_until(due)).await.is_some() {
             due += every;
-            if stage.ledger().len() > MOST_CHANGES {
+            if stage.ledger().next() > MOST_CHANGES {
                 stop.cancel();
             }
             let (numbers, body) = self.make(stage);
@@ -79,8 +79,16 @@ impl Writer {
         for _ in 0..self.rng.u32(1..=10) {
             let space = stage.draw_space(self.user, &mut self.rng);
             let event = Uuid::now_v7();
-            let number = stage.ledger().make(event.as_u128(), self.number, self.user, space);
-            let table = TABLES.get(self.rng.usize(0..TABLES.len())).copied().unwrap_or_default();
+            let table = self.rng.usize(0..TABLES.len());
+            let number = stage.ledger().make(Made {
+                event: Some(event.as_u128()),
+                writer: self.number,
+                user: self.user,
+                space,
+                table,
+                digest: 0,
+            });
+            let table = TABLES.get(table).copied().unwrap_or_default();
             let mut change = json!({
                 "table": table, "id": record(number), "op": "insert",
                 "eventId": event.to_string(), "data": { "title": "Buy milk", "n": number },

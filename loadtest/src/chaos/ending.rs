@@ -1,0 +1,216 @@
+//! The end of a run: what is stored is looked up when nothing is under way any more, all readers
+//! catch up with that, new devices read it from the start, and the oracle judges.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::Serialize;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Played;
+use super::counts::Totals;
+use super::device::Device;
+use super::faults::Kind;
+use super::reader::Reader;
+use super::stage::{SPACES, Stage};
+use super::wire::{number_of, space_name};
+use super::world::AFTERMATH;
+use crate::Outcome;
+use crate::oracle::{Number, Verdict};
+use crate::report::{Output, Report};
+
+/// What members wrote is published within this: the nodes look for it every 30 seconds.
+const PUBLISHED: Duration = Duration::from_secs(45);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// What the run came to.
+#[derive(Debug, Serialize)]
+pub(super) struct Judged {
+    verdict: Verdict,
+    totals: Totals,
+    faults: BTreeMap<String, u64>,
+    /// Users and spaces of which devices hold different records.
+    diverged: u64,
+    /// Stored changes that nobody made.
+    strange: u64,
+    /// Nodes that ended by themselves.
+    crashes: u64,
+    /// Seconds from the beginning until something was caught.
+    caught_after: Option<f64>,
+    offence: Option<String>,
+    broken: Option<String>,
+}
+
+/// Waits until everything that will be stored is, then looks it up.
+pub(super) async fn settle(stage: &Stage<'_>, say: &impl Fn(&str)) -> Outcome {
+    tokio::select! {
+        () = stage.over.cancelled() => {}
+        () = stage.caught.cancelled() => return Ok(()),
+    }
+    say("nobody makes changes any more");
+    let settled = settle_all(stage).await;
+    say("all that will be stored is");
+    // Also where that failed: nobody is to wait for ever.
+    stage.settle();
+    settled
+}
+
+async fn settle_all(stage: &Stage<'_>) -> Outcome {
+    stage.world.ready().await?;
+    // Nobody gives up any more since all was healed; by then nothing may be under way of what was.
+    if let Some(given_up) = stage.last_given_up() {
+        sleep_until(given_up + AFTERMATH).await;
+    }
+    let deadline = Instant::now() + PUBLISHED;
+    loop {
+        let unanswered = stage.under_way().load(Ordering::Relaxed);
+        let rows = stored(stage).await?;
+        let waits = {
+            let mut ledger = stage.ledger();
+            ledger.stored(&rows);
+            ledger.awaits_publishing()
+        };
+        if unanswered == 0 && waits == 0 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("{unanswered} pushes and {waits} publications still wait").into());
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// All that is stored: the number, the event, and whether it is in its space.
+async fn stored(stage: &Stage<'_>) -> Outcome<Vec<(Option<Number>, u128, bool)>> {
+    let query = "select id::text, origin, space_at is not null from sync_changes";
+    let mut connection = stage.world.door().open().await?;
+    let rows: Vec<(String, Option<String>, bool)> =
+        sqlx::query_as(query).fetch_all(&mut connection).await?;
+    let rows = rows.into_iter().map(|(id, origin, published)| {
+        let event = uuid::Uuid::parse_str(&id).map_or(0, |id| id.as_u128());
+        (origin.as_deref().and_then(number_of), event, published)
+    });
+    Ok(rows.collect())
+}
+
+/// Has new devices read all, and judges.
+pub(super) async fn judge(stage: &Stage<'_>, played: Played, say: &impl Fn(&str)) -> Judged {
+    let Played { mut devices, faults, broken } = played;
+    let offence = stage.offence();
+    if offence.is_none() && broken.is_none() {
+        say("all readers have seen it, or had their time; new devices read it");
+        let readers = (0..stage.users).flat_map(|user| {
+            let rng = fastrand::Rng::with_seed(user as u64);
+            [Reader::new("fresh-pull", user, rng.clone()), Reader::new("fresh-stream", user, rng)]
+        });
+        let reading = readers.enumerate().map(|(place, reader)| async move {
+            if place.is_multiple_of(2) {
+                reader.pull(stage).await
+            } else {
+                reader.stream(stage, false).await
+            }
+        });
+        devices.extend(join_all(reading).await.into_iter().flatten());
+    }
+    if offence.is_some() {
+        // Nobody was waited for.
+        for device in &mut devices {
+            device.line.open = false;
+        }
+    }
+    let strange = match stored(stage).await {
+        Ok(rows) if offence.is_none() => stage.ledger().stored(&rows),
+        _ => 0,
+    };
+    let verdict = stage.ledger().judge(devices.iter().map(|device| &device.line));
+    let name = |kind: Kind| format!("{kind:?}");
+    Judged {
+        verdict,
+        totals: stage.counts.totals(&stage.world.crowd),
+        faults: faults.into_iter().map(|(kind, count)| (name(kind), count)).collect(),
+        diverged: if offence.is_none() { diverged(stage, &devices) } else { 0 },
+        strange,
+        crashes: stage.world.nodes.iter().map(super::nodes::Slot::crashes).sum(),
+        caught_after: offence.as_ref().map(|offence| offence.after.as_secs_f64()),
+        offence: offence.map(|offence| offence.what),
+        broken,
+    }
+}
+
+/// How many users' and spaces' records are not the same on all devices that should hold them.
+fn diverged(stage: &Stage<'_>, devices: &[Device]) -> u64 {
+    let mut hashes: BTreeMap<(Option<usize>, usize), BTreeSet<u64>> = BTreeMap::new();
+    for device in devices.iter().filter(|device| device.line.open) {
+        let user = device.line.user;
+        hashes.entry((None, user)).or_default().insert(device.state.hash(None));
+        for space in (0..SPACES).filter(|space| stage.is_member(user, *space)) {
+            let hash = device.state.hash(Some(&space_name(space)));
+            hashes.entry((Some(space), 0)).or_default().insert(hash);
+        }
+    }
+    hashes.values().filter(|hashes| hashes.len() > 1).count() as u64
+}
+
+impl Judged {
+    /// Whether all is as promised.
+    pub(super) fn is_clean(&self) -> bool {
+        let wrong = self.diverged + self.strange + self.totals.wrongly_refused();
+        self.verdict.is_clean()
+            && self.offence.is_none()
+            && self.broken.is_none()
+            && wrong + self.totals.pushes_stuck == 0
+            && self.totals.pushes_acknowledged > 0
+    }
+
+    /// What is wrong, in a sentence.
+    pub(super) fn why(&self) -> String {
+        if let Some(broken) = &self.broken {
+            return broken.clone();
+        }
+        match (&self.offence, self.caught_after) {
+            (Some(offence), Some(after)) => format!("caught after {after:.1} s: {offence}"),
+            _ => "the oracle found something wrong".to_owned(),
+        }
+    }
+
+    /// Prints it for people.
+    pub(super) fn print(&self, output: &Output) {
+        let say = |line: &str| output.say(line);
+        say("faults that happened");
+        for (fault, count) in &self.faults {
+            say(&format!("  {fault:<30} {count:>10}"));
+        }
+        self.totals.rows().iter().for_each(|row| say(row));
+        say(&format!("{:<32} {:>10}", "nodes that ended by themselves", self.crashes));
+        let verdict = &self.verdict;
+        say(&format!(
+            "{} lines with {} sightings; {} changes unpublished at first",
+            verdict.lines, verdict.seen, verdict.unpublished
+        ));
+        verdict.examples.iter().for_each(|example| say(&format!("  {example}")));
+        say(&format!(
+            "lost {}, duplicated {}, out of order {}, crossed {}, cursors back {}, unknown {}, \
+             diverged {}",
+            verdict.lost,
+            verdict.duplicated,
+            verdict.out_of_order,
+            verdict.leaked,
+            verdict.cursors_back,
+            verdict.unknown + self.strange,
+            self.diverged
+        ));
+        let wrong = self.totals.wrongly_refused();
+        if wrong + self.totals.pushes_stuck > 0 {
+            let stuck = self.totals.pushes_stuck;
+            say(&format!("{wrong} requests refused for good, {stuck} pushes never answered"));
+        }
+    }
+
+    /// Puts it into the report.
+    pub(super) fn fill(&self, report: &mut Report) {
+        report.figure("judged", self);
+    }
+}

@@ -1,0 +1,77 @@
+//! What a client holds in the end: its records, made of changes in whatever order they came. Of
+//! two values for a field the later one wins, by the clocks of those who wrote them.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::wire::{Effect, Seen};
+
+/// The records of a client.
+#[derive(Debug, Default)]
+pub(super) struct State(BTreeMap<Key, Record>);
+
+/// Its space, empty where it has none; its table; its id.
+type Key = (String, String, String);
+
+#[derive(Debug, Default, Hash)]
+struct Record {
+    /// When it was written, and the text itself.
+    title: (String, String),
+    deleted: String,
+}
+
+impl State {
+    /// Takes a change.
+    pub(super) fn apply(&mut self, seen: &Seen) {
+        let space = seen.space_id.clone().unwrap_or_default();
+        let record = self.0.entry((space, seen.table.clone(), seen.id.clone())).or_default();
+        match seen.effect() {
+            Some(Effect::Title { at, title }) => {
+                let written = (at.to_owned(), title.to_owned());
+                record.title = written.max(std::mem::take(&mut record.title));
+            }
+            Some(Effect::Delete { at }) => {
+                record.deleted = at.to_owned().max(std::mem::take(&mut record.deleted));
+            }
+            None => {}
+        }
+    }
+
+    /// Of all records of a space; of the private ones where there is none.
+    pub(super) fn hash(&self, space: Option<&str>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let wanted = space.unwrap_or_default();
+        for (key, record) in self.0.iter().filter(|((space, ..), _)| space == wanted) {
+            (key, record).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::chaos::wire::Draft;
+
+    #[test]
+    fn the_order_of_changes_does_not_matter_and_each_of_them_does() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let changes: Vec<Seen> = (0..400)
+            .map(|number| Draft::draw(&mut rng, None, None, false).numbered(number))
+            .map(|json| Seen::deserialize(json).unwrap())
+            .collect();
+        let mut forth = State::default();
+        for change in &changes {
+            forth.apply(change);
+        }
+        let mut back = State::default();
+        for change in changes.iter().rev() {
+            back.apply(change);
+        }
+        assert_eq!(forth.hash(None), back.hash(None));
+        assert_ne!(forth.hash(None), State::default().hash(None));
+        assert_eq!(forth.hash(Some("elsewhere")), State::default().hash(None));
+    }
+}
