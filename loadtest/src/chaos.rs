@@ -189,7 +189,7 @@ async fn means(args: &Args) -> (Vec<Kind>, Option<Disk>) {
     if !kinds.contains(&Kind::Disk) {
         return (kinds, None);
     }
-    match Disk::mount().await {
+    match Disk::mount(args.time()).await {
         Ok(disk) => (kinds, Some(disk)),
         Err(error) => {
             args.output.say(&format!("SKIPPED: no disk will be full, {error}"));

@@ -245,19 +245,21 @@ pub(super) struct Disk {
     folder: PathBuf,
 }
 
-/// Its size: a run of minutes has room in it.
-const DISK: &str = "size=2500m,mode=0755";
+/// Its size in megabytes, and more for each minute of a run: the log of two servers has room in it.
+const SIZE: u64 = 900;
+const MORE: u64 = 50;
 
 impl Disk {
-    /// Mounts it; says why not where it can't.
-    pub(super) async fn mount() -> Outcome<Self> {
+    /// Mounts it, for a run of so long; says why not where it can't.
+    pub(super) async fn mount(time: Duration) -> Outcome<Self> {
         if !rustix::process::geteuid().is_root() {
             return Err("only root may mount a file system".into());
         }
         let folder = std::env::temp_dir().join(format!("loadtest-disk-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let mut mount = tokio::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", DISK, "loadtest"]).arg(&folder);
+        let size = format!("size={}m,mode=0755", SIZE + MORE * time.as_secs().div_ceil(60));
+        mount.args(["-t", "tmpfs", "-o", &size, "loadtest"]).arg(&folder);
         let mounted = mount.kill_on_drop(true).output().await?;
         if mounted.status.success() {
             return Ok(Self { folder });
