@@ -87,15 +87,21 @@ async fn publish_late(
     spaces: Option<&[SpaceId]>,
     unpublished: &mut Vec<usize>,
 ) {
-    let is_member = |place: &usize| {
+    let is_member = |place: &usize, spaces: Option<&[SpaceId]>| {
         let space = changes.get(*place).and_then(|change| change.space.as_ref());
         space.zip(spaces).is_some_and(|(space, spaces)| spaces.contains(space))
     };
-    if !unpublished.iter().any(is_member) {
+    if !unpublished.iter().any(|place| is_member(place, spaces)) {
         return;
     }
-    match api.store.publish(writer.reader().user()).await {
-        Ok(()) => unpublished.retain(|place| !is_member(place)),
+    let user = writer.reader().user();
+    let published = async {
+        api.store.publish(user).await?;
+        // The membership may have ended before anything was.
+        api.store.spaces(user).await
+    };
+    match published.await {
+        Ok(now) => unpublished.retain(|place| !is_member(place, now.as_deref())),
         Err(error) => tracing::warn!(%error, "publishing is left to the sweep"),
     }
 }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::{invalidate, shared};
 use crate::protocol::talk::{everything, ids, page_ids};
+use crate::store::sql::value;
 use crate::support::world::{SERVICE_KEY, TestNode};
-use crate::support::{World, insert};
+use crate::support::{World, eventually, insert, psql};
 
 async fn two_nodes() -> (World, [TestNode; 2]) {
     let world = World::new().await;
@@ -117,4 +118,37 @@ async fn more_than_a_page_is_published_while_the_author_goes_on_writing() {
     let mut stream = bob.stream(&nodes[0].url, "tasks", "").await;
     let expected: Vec<String> = (0..2_340).map(|n| format!("{n:05}")).collect();
     assert_eq!(ids(&stream.changes(expected.len()).await), expected);
+}
+
+// P-75: reported as `unpublished`
+#[tokio::test]
+async fn what_could_not_be_published_because_the_membership_ended_is_reported() {
+    let (world, [node, _]) = two_nodes().await;
+    let alice = world.client("alice", "laptop");
+    alice.pull(&node.url, "tasks", "").await;
+    // Another node is about to publish: it has kept the membership, and no more.
+    let mut admin = world.admin().await;
+    psql(
+        &mut admin,
+        "do $$ declare asked bigint; kept boolean; moved boolean; begin
+             select question into asked from sync_users where user_id = 'alice';
+             call sync_answer('alice', asked, array['home'], kept, moved);
+         end $$",
+    )
+    .await;
+    psql(&mut admin, "begin; select from sync_members where user_id = 'alice' for update").await;
+    let pushing = {
+        let (alice, node) = (alice.clone(), node.url.clone());
+        tokio::spawn(async move { alice.push(&node, &[shared("late", "home")]).await })
+    };
+    let mut watcher = world.admin().await;
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() \
+                 and query like '%sync_publish%' and wait_event_type = 'Lock'";
+    eventually("the publishing that waits", async || {
+        (value::<i64>(&mut watcher, waits).await == 1).then_some(())
+    })
+    .await;
+    psql(&mut admin, "delete from sync_members where user_id = 'alice'; commit").await;
+    let answer = pushing.await.unwrap();
+    assert_eq!(answer["unpublished"][0]["id"], "late", "{answer}");
 }
