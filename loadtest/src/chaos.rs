@@ -71,6 +71,10 @@ pub(crate) struct Args {
     /// No faults at all.
     #[arg(long, conflicts_with = "faults")]
     calm: bool,
+    /// Standbys lag behind: what a failover loses is counted apart, and all that is asked is that
+    /// readers see what is left.
+    #[arg(long)]
+    asynchronous: bool,
     /// Users, each with two tabs that push, one client that pulls and one that streams.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     users: u16,
@@ -143,6 +147,9 @@ async fn chaos(args: &Args, stop: &CancellationToken) -> Outcome {
     let mut world = World::start(NODES, disk, args.mutant().as_deref()).await?;
     report.environment(Host::look(Some(&world.door().url()), None).await);
     let stage = Stage::set(&world, usize::from(args.users));
+    if args.asynchronous {
+        stage.ledger().expect_losses();
+    }
     let say = |what: &str| {
         let time = stage.begun.elapsed().as_secs_f64();
         args.output.say(&format!("[{time:>6.1} s, seed {seed}] {what}"));
@@ -189,7 +196,7 @@ async fn means(args: &Args) -> (Vec<Kind>, Option<Disk>) {
     if !kinds.contains(&Kind::Disk) {
         return (kinds, None);
     }
-    match Disk::mount().await {
+    match Disk::mount(args.time()).await {
         Ok(disk) => (kinds, Some(disk)),
         Err(error) => {
             args.output.say(&format!("SKIPPED: no disk will be full, {error}"));
@@ -208,11 +215,17 @@ async fn play(
 ) -> Played {
     let mut rng = Rng::with_seed(seed);
     let cast = cast(args, stage, &mut rng);
-    let steward = steward::move_guest(stage, rng.fork());
+    // What the fleet knew of memberships may be lost too, until it is asked for anew.
+    let moves = stage.guest().filter(|_| !args.asynchronous);
+    let steward = steward::move_guest(stage, moves, rng.fork());
     let time = args.time();
     let calm = CALM.min(time / 3);
     let longest = Duration::from_millis(if time < SHORT { 2_500 } else { 6_000 });
-    let means = Means { nodes: NODES, reconnects: args.reconnects as usize };
+    let means = Means {
+        nodes: NODES,
+        reconnects: args.reconnects as usize,
+        asynchronous: args.asynchronous,
+    };
     let schedule = Schedule::new(rng.u64(..), kinds, means, longest);
     let conducting = async {
         let conducted = conduct(stage, schedule, time.saturating_sub(calm), stop, say).await;

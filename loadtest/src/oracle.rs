@@ -32,6 +32,9 @@ pub(crate) struct Ledger {
     guests: Vec<bool>,
     /// Whether it was looked up what is stored.
     looked_up: bool,
+    /// Whether the database may lose what it had: then it may also store it again, elsewhere in
+    /// the order.
+    forgetful: bool,
 }
 
 /// A change as it is made.
@@ -46,6 +49,22 @@ pub(crate) struct Made {
     pub(crate) table: usize,
     /// Of all that readers are to see of it.
     pub(crate) digest: u64,
+}
+
+/// What the database holds.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Changes that nobody made, or with another event id.
+    pub(crate) strange: u64,
+    /// Changes without event ids that are there more than once: they were pushed twice.
+    pub(crate) again: u64,
+}
+
+impl Made {
+    /// Whether an event may be of this change.
+    fn is_event(&self, event: u128) -> bool {
+        self.event.is_none_or(|made| made == event)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +136,12 @@ impl Ledger {
         }
     }
 
+    /// The database may lose what it acknowledged, as one whose standby lags behind. Then all that
+    /// is asked is that readers see what it has in the end.
+    pub(crate) fn expect_losses(&mut self) {
+        self.forgetful = true;
+    }
+
     /// Notes how a user stands to a space from now on.
     pub(crate) fn moves(&mut self, user: usize, space: usize, standing: Standing) {
         if let Some(guest) = self.guests.get_mut(user) {
@@ -160,21 +185,28 @@ impl Ledger {
         }
     }
 
-    /// Notes all that is stored: from now on that is what readers are to see. Says how many of the
-    /// changes are nobody's.
-    pub(crate) fn stored(&mut self, rows: &[(Option<Number>, u128, bool)]) -> u64 {
+    /// Notes all that is stored: from now on that is what readers are to see.
+    pub(crate) fn stored(&mut self, rows: &[(Option<Number>, u128, bool)]) -> Stored {
         self.looked_up = true;
-        let mut strange = 0;
+        let mut stored = Stored::default();
+        let mut found = vec![false; self.changes.len()];
         for (number, event, published) in rows {
-            match number.and_then(|number| self.changes.get_mut(number as usize)) {
-                Some(change) if change.made.event.is_none_or(|made| made == *event) => {
+            let place = number.map_or(usize::MAX, |number| number as usize);
+            match (self.changes.get_mut(place), found.get_mut(place)) {
+                (Some(change), Some(found)) if change.made.is_event(*event) => {
                     let kept = if *published { Kept::Published } else { Kept::Stored };
                     change.kept = change.kept.max(kept);
+                    stored.again += u64::from(std::mem::replace(found, true));
                 }
-                _ => strange += 1,
+                _ => stored.strange += 1,
             }
         }
-        strange
+        stored
+    }
+
+    /// Whether the database may lose what it had.
+    pub(crate) fn expects_losses(&self) -> bool {
+        self.forgetful
     }
 
     /// What members wrote in spaces, and is not published yet.
@@ -196,7 +228,9 @@ impl Ledger {
 
     /// Whether a change may come to this user more than once.
     fn may_come_again(&self, user: usize, change: &Change) -> bool {
-        change.is_unpublished() || (change.made.space.is_some() && self.is_guest(user))
+        self.forgetful
+            || change.is_unpublished()
+            || (change.made.space.is_some() && self.is_guest(user))
     }
 
     /// Whether no order is asked of a change where this user sees it.

@@ -39,7 +39,8 @@ pub(super) struct ReadPage {
     /// Where it ends.
     pub(super) until: Cursor,
     since: Cursor,
-    bound: Stamp,
+    /// Up to where it was read.
+    pub(super) bound: Stamp,
     pending: Option<Stamp>,
 }
 

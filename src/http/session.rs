@@ -20,7 +20,7 @@ use super::page::{ReadPage, Wanted};
 use super::presence::Present;
 use crate::feed::{Caught, Following, Taken};
 use crate::grant::Reader;
-use crate::id::{SpaceId, TableName};
+use crate::id::{SpaceId, Stamp, TableName};
 use crate::metrics;
 #[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
@@ -84,6 +84,9 @@ pub(super) struct Session {
     share: Share,
     /// Whether anything was read yet: the first page reaches the clock.
     begun: bool,
+    /// Where the last page ended at the latest: the horizon has passed it, and so it has all joinings
+    /// that the cursor tells of.
+    bound: Stamp,
     look: Look,
     /// Tables of which the history of a joined space was sent.
     joining: Option<BTreeSet<TableName>>,
@@ -123,6 +126,7 @@ impl Session {
             ready: Framed::default(),
             share: None,
             begun: false,
+            bound: Stamp::START,
             look: Look::Database,
             joining: None,
             spaces: None,
@@ -223,6 +227,7 @@ impl Session {
         let bytes = page.rows.iter().map(ChangeRow::weight).sum();
         self.share = answer::resize(&self.api.events, room, bytes).map_err(|_| NotNow)?;
         self.begun = true;
+        self.bound = page.bound;
         self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
         self.look = if page.more { Look::Database } else { Look::Tails };
         self.send_page(&page);
@@ -240,7 +245,7 @@ impl Session {
         let wanted = Wanted { max_bytes: EVENT_BYTES, ..Wanted::new(&self.tables, self.cursor) };
         if self.begun {
             // The cursor is our own, so the horizon has passed it, though the watermark may not.
-            let bound = self.api.progress.at().max(self.cursor.stamp);
+            let bound = self.api.progress.at().max(self.bound).max(self.cursor.stamp);
             self.api.page_up_to(self.following.reader(), &wanted, bound).await
         } else {
             self.api.page(self.following.reader(), &wanted).await

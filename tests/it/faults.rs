@@ -3,6 +3,7 @@
 mod answers;
 mod compare;
 mod database;
+mod lagging;
 mod listener;
 mod memory;
 pub mod proxy;

@@ -174,8 +174,9 @@ impl Database {
         Ok(pids.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect())
     }
 
-    /// Gives it a synchronous standby, if it has none: from then on each commit waits for both.
-    pub(super) async fn follow(&mut self) -> Outcome {
+    /// Gives it a standby, if it has none. From then on each commit waits for both servers, unless
+    /// the standby may lag behind.
+    pub(super) async fn follow(&mut self, may_lag: bool) -> Outcome {
         if self.standby.is_some() {
             return Ok(());
         }
@@ -194,12 +195,26 @@ impl Database {
         }
         self.standby = Some(EmbeddedPostgres::start(settings(Some(data))).await?);
         let door = self.door();
-        wait("a standby that follows", &door, "select count(*) > 0 from pg_stat_replication")
-            .await?;
+        let streams = "select count(*) > 0 from pg_stat_replication where state = 'streaming'";
+        wait("a standby that follows", &door, streams).await?;
+        if may_lag {
+            return Ok(());
+        }
         door.run(&["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"])
             .await?;
         let synced = "select bool_or(sync_state = 'sync') is true from pg_stat_replication";
         wait("a synchronous standby", &door, synced).await
+    }
+
+    /// From now on the standby hears nothing more.
+    pub(super) async fn let_lag(&self) -> Outcome {
+        let query = "select pid from pg_stat_replication";
+        let pids: Vec<i32> =
+            sqlx::query_scalar(query).fetch_all(&mut self.door().open().await?).await?;
+        for pid in pids.into_iter().filter_map(|pid| u32::try_from(pid).ok()) {
+            signals::send(pid, Signal::STOP)?;
+        }
+        Ok(())
     }
 
     /// Kills the server and lets the standby take over.
@@ -245,19 +260,21 @@ pub(super) struct Disk {
     folder: PathBuf,
 }
 
-/// Its size: a run of minutes has room in it.
-const DISK: &str = "size=2500m,mode=0755";
+/// Its size in megabytes, and more for each minute of a run: the log of two servers has room in it.
+const SIZE: u64 = 900;
+const MORE: u64 = 50;
 
 impl Disk {
-    /// Mounts it; says why not where it can't.
-    pub(super) async fn mount() -> Outcome<Self> {
+    /// Mounts it, for a run of so long; says why not where it can't.
+    pub(super) async fn mount(time: Duration) -> Outcome<Self> {
         if !rustix::process::geteuid().is_root() {
             return Err("only root may mount a file system".into());
         }
         let folder = std::env::temp_dir().join(format!("loadtest-disk-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let mut mount = tokio::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", DISK, "loadtest"]).arg(&folder);
+        let size = format!("size={}m,mode=0755", SIZE + MORE * time.as_secs().div_ceil(60));
+        mount.args(["-t", "tmpfs", "-o", &size, "loadtest"]).arg(&folder);
         let mounted = mount.kill_on_drop(true).output().await?;
         if mounted.status.success() {
             return Ok(Self { folder });

@@ -18,7 +18,7 @@ use super::stage::{SPACES, Stage};
 use super::wire::{number_of, space_name};
 use super::world::AFTERMATH;
 use crate::Outcome;
-use crate::oracle::{Number, Verdict};
+use crate::oracle::{Number, Stored, Verdict};
 use crate::report::{Output, Report};
 
 /// What members wrote is published within this: the nodes look for it every 30 seconds.
@@ -36,6 +36,8 @@ pub(super) struct Judged {
     diverged: u64,
     /// Stored changes that nobody made.
     strange: u64,
+    /// Changes of old clients, without event ids, that are stored more than once.
+    repeated: u64,
     /// Nodes that ended by themselves.
     crashes: u64,
     /// Seconds from the beginning until something was caught.
@@ -121,18 +123,22 @@ pub(super) async fn judge(stage: &Stage<'_>, played: Played, say: &impl Fn(&str)
             device.line.open = false;
         }
     }
-    let strange = match stored(stage).await {
+    let found = match stored(stage).await {
         Ok(rows) if offence.is_none() => stage.ledger().stored(&rows),
-        _ => 0,
+        _ => Stored::default(),
     };
     let verdict = stage.ledger().judge(devices.iter().map(|device| &device.line));
+    // What was lost with a server some devices hold, and others never will.
+    let comparable = offence.is_none() && !stage.ledger().expects_losses();
+    let diverged = if comparable { diverged(stage, &devices) } else { 0 };
     let name = |kind: Kind| format!("{kind:?}");
     Judged {
         verdict,
         totals: stage.counts.totals(&stage.world.crowd),
         faults: faults.into_iter().map(|(kind, count)| (name(kind), count)).collect(),
-        diverged: if offence.is_none() { diverged(stage, &devices) } else { 0 },
-        strange,
+        diverged,
+        strange: found.strange,
+        repeated: found.again,
         crashes: stage.world.nodes.iter().map(super::nodes::Slot::crashes).sum(),
         caught_after: offence.as_ref().map(|offence| offence.after.as_secs_f64()),
         offence: offence.map(|offence| offence.what),
@@ -184,12 +190,17 @@ impl Judged {
             say(&format!("  {fault:<30} {count:>10}"));
         }
         self.totals.rows().iter().for_each(|row| say(row));
+        say(&format!("{:<32} {:>10}", "stored twice for old clients", self.repeated));
         say(&format!("{:<32} {:>10}", "nodes that ended by themselves", self.crashes));
         let verdict = &self.verdict;
         say(&format!(
             "{} lines with {} sightings; {} changes unpublished at first",
             verdict.lines, verdict.seen, verdict.unpublished
         ));
+        if verdict.forgotten > 0 {
+            let forgotten = verdict.forgotten;
+            say(&format!("{forgotten} acknowledged changes were lost with a server, as expected"));
+        }
         verdict.examples.iter().for_each(|example| say(&format!("  {example}")));
         say(&format!(
             "lost {}, duplicated {}, out of order {}, crossed {}, cursors back {}, unknown {}, \

@@ -7,6 +7,8 @@ mod services;
 mod sql;
 mod ways;
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use fastrand::Rng;
 use futures::future::BoxFuture;
@@ -114,6 +116,8 @@ pub(super) struct Means {
     pub(super) nodes: usize,
     /// How many streams reconnect at once.
     pub(super) reconnects: usize,
+    /// Whether standbys lag behind.
+    pub(super) asynchronous: bool,
 }
 
 impl Kind {
@@ -134,7 +138,11 @@ impl Kind {
             }
             Self::Rolling => Box::new(nodes::Rolling { nodes: means.nodes }),
             Self::Postgres => Box::new(server::Killed),
-            Self::Failover => Box::new(server::Failover { goes_on: rng.bool() }),
+            Self::Failover => {
+                let lag = Duration::from_millis(rng.u64(100..1_500));
+                let lag = means.asynchronous.then_some(lag);
+                Box::new(server::Failover { goes_on: rng.bool(), lag })
+            }
             Self::Disk => Box::new(server::DiskFull),
             Self::SlowDisk => Box::new(server::SlowDisk::draw(rng)),
             Self::Backends => Box::new(sql::Ended::all()),

@@ -179,7 +179,10 @@ impl Slot {
     }
 
     async fn leave(&self) -> Outcome {
-        self.signal(Signal::TERM).await?;
+        if self.signal(Signal::TERM).await.is_err() {
+            // It is away already.
+            return Ok(());
+        }
         let deadline = Instant::now() + LEAVES;
         loop {
             let mut node = self.node.lock().await;

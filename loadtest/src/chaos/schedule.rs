@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn schedule(seed: u64) -> Schedule {
-        let means = Means { nodes: 3, reconnects: 10 };
+        let means = Means { nodes: 3, reconnects: 10, asynchronous: false };
         Schedule::new(seed, Kind::all(), means, Duration::from_secs(3))
     }
 

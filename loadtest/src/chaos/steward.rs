@@ -43,9 +43,9 @@ pub(super) async fn introduce(stage: &Stage<'_>) -> Outcome {
     Ok(())
 }
 
-/// Moves the guest until the stage is over.
-pub(super) async fn move_guest(stage: &Stage<'_>, mut rng: Rng) {
-    let Some(guest) = stage.guest() else { return };
+/// Moves the guest, if there is one, until the stage is over.
+pub(super) async fn move_guest(stage: &Stage<'_>, guest: Option<usize>, mut rng: Rng) {
+    let Some(guest) = guest else { return };
     loop {
         let pause = Duration::from_millis(rng.u64(EVERY));
         if stage.over.run_until_cancelled(sleep(pause)).await.is_none() {

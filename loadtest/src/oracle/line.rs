@@ -117,8 +117,7 @@ impl Line {
     fn see(&mut self, ledger: &Ledger, turn: &Turn, sighting: Sighting, until: Option<i64>) {
         let found = sighting.number.and_then(|number| Some((number, ledger.get(number)?)));
         let known = found.zip(sighting.event).filter(|((_, change), event)| {
-            let made = change.made;
-            made.event.is_none_or(|made| made == *event) && made.digest == sighting.digest
+            change.made.is_event(*event) && change.made.digest == sighting.digest
         });
         let Some(((number, change), event)) = known else {
             self.unknown += 1;

@@ -147,7 +147,7 @@ fn the_database_says_what_is_to_be_seen() {
     let mut ledger = ledger();
     // 3 was never answered, and is stored; 2 was acknowledged, and is not.
     let rows = [(Some(0), 0, false), (Some(1), 1, true), (Some(3), 3, true), (None, 9, false)];
-    assert_eq!(ledger.stored(&rows), 1, "one is nobody's");
+    assert_eq!(ledger.stored(&rows), Stored { strange: 1, again: 0 });
     let (first, second) = (line(0, &[0, 1, 3]), line(1, &[1, 2]));
     assert_eq!(ledger.missing(&second), [3]);
     let verdict = ledger.judge(&[first, second]);
@@ -163,4 +163,17 @@ fn what_is_not_published_is_for_its_author_alone() {
     assert_eq!(ledger.awaits_publishing(), 1);
     let verdict = ledger.judge(&[line(0, &[0, 1]), line(1, &[1, 2])]);
     assert_eq!((verdict.leaked, verdict.lost), (1, 0), "{verdict:?}");
+}
+
+#[test]
+fn what_a_forgetful_database_lost_is_counted_apart() {
+    let mut ledger = ledger();
+    ledger.expect_losses();
+    let rows = [(Some(0), 0, false), (Some(1), 1, true)];
+    ledger.stored(&rows);
+    // 2 was delivered, and lost thereafter; 1 was stored again, behind it.
+    let verdict = ledger.judge(&[line(0, &[0, 1]), line(1, &[1, 2])]);
+    assert!(verdict.is_clean(), "{verdict:?}");
+    assert_eq!(verdict.forgotten, 1);
+    assert_eq!(ledger.judge(&[line(0, &[0])]).lost, 1, "what it has is to be seen");
 }

@@ -19,6 +19,8 @@ pub(crate) struct Verdict {
     /// Acknowledged and not in the database, or in there and missing from a line whose user may
     /// see it.
     pub(crate) lost: u64,
+    /// Acknowledged and lost with a server that was expected to lose some.
+    pub(crate) forgotten: u64,
     /// In a line more than once.
     pub(crate) duplicated: u64,
     /// Behind a change of the same writer or feed that comes later, or that other readers of the
@@ -85,6 +87,11 @@ impl Ledger {
 
     /// Acknowledged changes that the database lacks, or has kept from a space.
     fn judge_database(&self, verdict: &mut Verdict) {
+        let gone = |change: &&Change| change.is_acknowledged() && change.kept == Kept::Nowhere;
+        if self.looked_up && self.forgetful {
+            verdict.forgotten = self.changes.iter().filter(gone).count() as u64;
+            return;
+        }
         let is_lost = |change: &Change| {
             change.is_acknowledged()
                 && match change.kept {

@@ -15,6 +15,8 @@ pub enum Mode {
     Pass,
     /// Breaks connections, and makes none.
     Cut,
+    /// Passes on what goes over the connections that are open, and makes none.
+    Full,
     /// Keeps connections, and passes nothing on, until it passes again.
     Blackhole,
     /// Passes on what is asked, and never the answers to it; whoever asked is cut off afterwards.
@@ -42,7 +44,7 @@ impl Proxy {
         let (era, eras) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *modes.borrow() == Mode::Cut {
+                if matches!(*modes.borrow(), Mode::Cut | Mode::Full) {
                     continue;
                 }
                 tokio::spawn(carry(client, leads_to.clone(), modes.clone(), eras.clone()));

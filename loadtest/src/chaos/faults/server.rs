@@ -65,11 +65,16 @@ impl Fault for Killed {
 pub(super) struct Failover {
     /// Whether a new standby follows the new server: then each commit waits for two disks.
     pub(super) goes_on: bool,
+    /// By how much the standby lags behind: what came last is lost. Else it is synchronous.
+    pub(super) lag: Option<Duration>,
 }
 
 impl Fault for Failover {
     fn name(&self) -> String {
-        "failover to the standby".to_owned()
+        match self.lag {
+            None => "failover to the standby".to_owned(),
+            Some(lag) => format!("failover to a standby {} ms behind", lag.as_millis()),
+        }
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -79,7 +84,11 @@ impl Fault for Failover {
     fn begin<'a>(&'a mut self, world: &'a World) -> BoxFuture<'a, Outcome> {
         async {
             let mut database = world.database.lock().await;
-            database.follow().await?;
+            database.follow(self.lag.is_some()).await?;
+            if let Some(lag) = self.lag {
+                database.let_lag().await?;
+                sleep(lag).await;
+            }
             database.fail_over().await?;
             world.lead_to(&database);
             Ok(())
@@ -92,7 +101,7 @@ impl Fault for Failover {
             let mut database = world.database.lock().await;
             // Where the promotion failed the old one is to come back.
             database.revive().await?;
-            if self.goes_on { database.follow().await } else { Ok(()) }
+            if self.goes_on { database.follow(self.lag.is_some()).await } else { Ok(()) }
         }
         .boxed()
     }
