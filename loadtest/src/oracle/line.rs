@@ -92,7 +92,9 @@ impl Line {
     /// Begins a request, or a stream, from this cursor.
     pub(crate) fn turn(&mut self, since: &str) -> Turn {
         self.turns += 1;
-        Turn { number: self.turns, since: micros(since), last: since.to_owned() }
+        // A time of the client's own making has another form: as text it need not sort before ours.
+        let last = if is_ours(since) { since.to_owned() } else { String::new() };
+        Turn { number: self.turns, since: micros(since), last }
     }
 
     /// Takes a page or an event that ends at the cursor `until`.
@@ -217,6 +219,12 @@ impl Line {
             self.told.push(what);
         }
     }
+}
+
+/// Whether a cursor is one that a node prints: with six digits of its second.
+fn is_ours(cursor: &str) -> bool {
+    const LENGTH: usize = "2026-01-01T00:00:00.000000Z".len();
+    cursor.split('~').next().is_some_and(|time| time.len() == LENGTH)
 }
 
 /// The stamp of a cursor.

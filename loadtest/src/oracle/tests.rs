@@ -63,17 +63,17 @@ fn what_is_wrong_is_counted() {
 #[test]
 fn strangers_and_cursors_that_go_back_are_counted() {
     let (ledger, mut line) = (ledger(), line(1, &[1, 2]));
-    let mut turn = line.turn("a");
+    let mut turn = line.turn("2026-01-01T00:00:00.000Z");
     for strange in [
         Sighting { event: Some(9), ..sighting(1) },
         Sighting { number: None, ..sighting(1) },
         Sighting { digest: 8, ..sighting(2) },
         Sighting { number: Some(99), event: None, digest: 7 },
     ] {
-        line.take(&ledger, &mut turn, &[strange], "b");
+        line.take(&ledger, &mut turn, &[strange], "2026-01-01T00:00:00.000000Z");
     }
-    for until in ["b", "c", "a"] {
-        line.take(&ledger, &mut turn, &[], until);
+    for second in [1, 2, 1] {
+        line.take(&ledger, &mut turn, &[], &cursor(second));
     }
     let verdict = ledger.judge(&[line]);
     assert_eq!((verdict.unknown, verdict.cursors_back, verdict.examples.len()), (4, 1, 1));

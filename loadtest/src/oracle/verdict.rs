@@ -96,7 +96,11 @@ impl Ledger {
             change.is_acknowledged()
                 && match change.kept {
                     Kept::Nowhere => true,
-                    Kept::Stored => change.made.space.is_some() && !change.is_unpublished(),
+                    // Who loses a membership at this moment may be told that it still held.
+                    Kept::Stored => {
+                        let in_space = change.made.space.is_some() && !change.is_unpublished();
+                        in_space && !self.is_guest(change.made.user)
+                    }
                     Kept::Published => false,
                 }
         };
