@@ -144,6 +144,13 @@ impl Stamp {
         self.0
     }
 
+    /// The time of day, by this machine's clock.
+    #[must_use]
+    pub fn now() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+    }
+
     /// How long ago it was given, by this machine's clock; zero where that is behind.
     #[must_use]
     pub fn age(self) -> Duration {

@@ -93,9 +93,9 @@ impl News {
     /// it wrote, where that is known.
     #[must_use]
     pub fn nothing_but(&self, own: &Own, reader: &Reader, cursor: Cursor) -> Option<Found> {
-        let known =
-            cursor.history.is_none().then(|| self.memory.nothing(reader, cursor.stamp, own));
-        let known = known.flatten();
+        // Who names no device is told the own changes too.
+        let asks_others = cursor.history.is_none() && reader.client().is_some();
+        let known = asks_others.then(|| self.memory.nothing(reader, cursor.stamp, own)).flatten();
         metrics::news("remembered", known.iter().len());
         known
     }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::doorbell::{Doorbell, Move};
+use crate::doorbell::{Doorbell, Move, Ring};
 use crate::feed::{Ages, Feeds};
 use crate::id::Stamp;
 use crate::listener::Heard;
@@ -38,6 +38,9 @@ const STUCK: Duration = Duration::from_secs(5);
 
 /// The most moves that wait for a step.
 const MAX_MOVES: usize = 100_000;
+
+/// No ring is believed that lies further ahead of what is known: the clock jumps by a minute.
+const AHEAD: Duration = Duration::from_mins(2);
 
 /// After an error the database is given this long.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -62,6 +65,8 @@ pub struct Relay {
     deaf: bool,
     /// No question before this.
     not_before: Instant,
+    /// The last stamp that the database itself has told to have been given.
+    confirmed: Stamp,
 }
 
 /// An answer about the horizon, and who holds it, where that was asked.
@@ -92,6 +97,7 @@ impl Relay {
             still_since: None,
             deaf: false,
             not_before: Instant::now(),
+            confirmed: start,
         }
     }
 
@@ -123,6 +129,7 @@ impl Relay {
                     None => return,
                 },
                 stamp = self.advance.raised() => {
+                    self.confirmed = self.confirmed.max(stamp);
                     self.watermark.clock(stamp, std::time::Instant::now());
                 }
                 answer = wait(&mut asking) => self.take_answer(answer),
@@ -141,6 +148,12 @@ impl Relay {
 
     fn hear(&mut self, doorbell: Doorbell) {
         let now = std::time::Instant::now();
+        let (Doorbell::Ring(Ring { last: told, .. }) | Doorbell::Clock(told)) = &doorbell;
+        // Anybody who may connect may ring. If it was true, the horizon makes up for it.
+        if told.since(self.confirmed.max(Stamp::now())) > AHEAD {
+            metrics::overflow("ring_ahead");
+            return tracing::error!(micros = told.micros(), "a ring from the future is ignored");
+        }
         match doorbell {
             Doorbell::Ring(ring) => {
                 let step = self.watermark.ring(ring, now);
@@ -187,8 +200,12 @@ impl Relay {
     fn ask(&self) -> BoxFuture<'static, Answer> {
         let (store, at) = (self.store.clone(), self.watermark.at());
         let still = self.still_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let deaf = self.deaf;
         let stuck = STUCK.max(self.store.patience());
         async move {
+            if deaf {
+                store.identify().await?;
+            }
             let horizon = store.horizon().await?;
             let holder = if still > stuck && horizon <= at { store.holder().await? } else { None };
             // Whoever began after the watermark's next stamp is not what holds it.
@@ -206,6 +223,7 @@ impl Relay {
         let now = Instant::now();
         match answer {
             Ok((horizon, holder)) => {
+                self.confirmed = self.confirmed.max(horizon);
                 let step = self.watermark.horizon(horizon, now.into_std());
                 let deaf = std::mem::take(&mut self.deaf);
                 if deaf {

@@ -147,7 +147,7 @@ impl Api {
         let bound = self.progress.at();
         let up_to_clock = own.is_none();
         let request = self.request(wanted, bound, up_to_clock);
-        let clock = match self.store.page(reader, &request).await? {
+        let clock = match Box::pin(self.store.page(reader, &request)).await? {
             PageRead::Page(page) => return Ok(ReadPage::new(page, wanted, bound)),
             PageRead::Behind(clock) => clock,
         };
@@ -162,7 +162,9 @@ impl Api {
         wanted: &Wanted<'_>,
         bound: Stamp,
     ) -> Result<ReadPage, StoreError> {
-        match self.store.page(reader, &self.request(wanted, bound, false)).await? {
+        let request = self.request(wanted, bound, false);
+        // Boxed: streams that begin together hold all of this at once.
+        match Box::pin(self.store.page(reader, &request)).await? {
             PageRead::Page(page) => Ok(ReadPage::new(page, wanted, bound)),
             PageRead::Behind(_) => Err(sqlx::Error::RowNotFound.into()),
         }

@@ -89,6 +89,16 @@ impl Store {
         self.heard.fetch_max(stamp.micros(), Ordering::Relaxed);
     }
 
+    /// Looks which database it is by now, as each new connection does: one that a pooler keeps open
+    /// may have been led to another.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn identify(&self) -> Result<(), StoreError> {
+        let heard = Stamp::from_micros(self.heard.load(Ordering::Relaxed));
+        Ok(identify(&mut *self.acquire().await?, heard).await?)
+    }
+
     fn of_node(settings: &Settings, heard: Arc<AtomicI64>) -> Result<Self, StoreError> {
         let known = Arc::clone(&heard);
         let options = connect_options(&settings.url, settings.statement)?;

@@ -54,8 +54,8 @@ const QUESTIONS: [(Grade, &str, &str); 7] = [
         "what is acknowledged is on disk",
     ),
     (
-        Grade::Note,
-        "select format('any role that may log in may connect to %I, and ring falsely \
+        Grade::Wrong,
+        "select format('any role that may log in may connect to %I, and ring falsely: changes would be skipped \
                 (revoke connect on database %I from public)', current_database(), \
                 current_database()) \
          where has_database_privilege('public', current_database(), 'connect')",
@@ -63,9 +63,10 @@ const QUESTIONS: [(Grade, &str, &str); 7] = [
     ),
     (
         Grade::Wrong,
-        "select format('the backend %s has held the horizon at %s for %s: new changes wait', pid, \
-                sync_time(lower), date_trunc('second', clock_timestamp() - sync_time(lower))) \
-         from sync_in_flight where sync_time(lower) < clock_timestamp() - interval '5 s'",
+        "select format('the backend %s has held the horizon for %s: new changes wait', f.pid, \
+                date_trunc('second', clock_timestamp() - a.xact_start)) \
+         from sync_in_flight f join pg_stat_activity a on a.pid = f.pid \
+         where a.xact_start < clock_timestamp() - interval '5 s'",
         "nobody holds the horizon",
     ),
     (

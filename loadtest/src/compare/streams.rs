@@ -27,6 +27,8 @@ const RATE: f64 = 10.0;
 const MANY_WRITERS: usize = 64;
 /// What was opened or pushed has arrived after this.
 const SETTLE: Duration = Duration::from_secs(2);
+/// What the opening of so many took for a moment is given back after this, by either server.
+const REST: Duration = Duration::from_secs(5);
 const SPACE: &str = "everybody";
 const DATABASE: &str = "streams";
 
@@ -45,7 +47,7 @@ impl Side {
         if swarm.failed > 0 {
             return Err(format!("{} of {STREAMS} streams failed", swarm.failed).into());
         }
-        sleep(SETTLE).await;
+        sleep(REST).await;
         let after = procfs::memory(pid)?;
         let more = after.private.saturating_sub(before.private);
         Ok(Self { swarm, pid, bytes: float(more) / float(swarm_size()) })

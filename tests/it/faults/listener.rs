@@ -156,3 +156,35 @@ async fn strangers_on_the_channel_are_ignored() {
     psql(&mut sql, "notify sync_changes").await;
     assert_eq!(listeners(&mut admin).await, before, "the listener was not shaken off");
 }
+
+#[tokio::test]
+async fn a_ring_from_the_future_is_ignored() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut sql = world.sql().await;
+    let (laptop, phone) = (world.client("alice", "laptop"), world.client("alice", "phone"));
+    let mut stream = phone.stream(&node.url, "tasks", "").await;
+    let mut since = String::new();
+    let ahead = "(select sync_micros(clock_timestamp() + interval '1 h'))";
+    for (n, payload) in [
+        format!("json_build_object('p', 0, 'l', {ahead}, 'n', 0, 'm', json_build_array())"),
+        format!("json_build_object('c', {ahead})"),
+        "json_build_object('p', 0, 'l', 9e15::bigint, 'n', 0, 'm', json_build_array())".to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        psql(&mut sql, &format!("select pg_notify('sync_changes', ({payload})::text)")).await;
+        let record = format!("t{n}");
+        laptop.push(&node.url, &[insert(&record, &json!({}))]).await;
+        stream.record(&record).await;
+        let (pulled, until) = phone.pull_all(&node.url, "tasks", &since).await;
+        assert_eq!(crate::streams::records(&pulled), [record], "after {payload}");
+        since = until;
+    }
+    let soon: String = sqlx::query_scalar("select to_char(now() + interval '1 min', 'YYYY-MM-DD')")
+        .fetch_one(&mut sql)
+        .await
+        .unwrap();
+    assert!(since[..10] <= *soon, "no cursor lies ahead: {since}");
+}

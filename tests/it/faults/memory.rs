@@ -84,3 +84,17 @@ async fn who_listens_anew_may_have_been_led_to_another_database() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_names_no_device_is_told_the_own_changes_too() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let nameless = world.client("alice", "");
+    let mut since = polling(&nameless, &node).await;
+    for n in 0..3 {
+        let record = format!("own-{n}");
+        let answer = nameless.push_since(&node.url, &since, &[insert(&record, &json!({}))]).await;
+        assert_eq!(answer["serverChanges"][0]["id"], record.as_str(), "{answer}");
+        since = answer["syncedUntil"].as_str().unwrap().into();
+    }
+}
