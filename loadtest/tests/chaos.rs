@@ -66,7 +66,7 @@ fn a_node_that_follows_after_it_has_read_is_caught() {
 
 #[test]
 fn a_node_that_ignores_a_gap_in_the_chain_is_caught() {
-    is_caught("gap-ignored", "--calm");
+    is_caught("gap-ignored", "--calm --pushes 30");
 }
 
 #[test]
