@@ -75,8 +75,8 @@ impl From<store::StoreError> for NodeError {
 
 /// A running node.
 pub struct Node {
-    /// For clients, and, where that is another one, for operators.
-    addresses: Vec<SocketAddr>,
+    /// For clients, and for operators: the same, unless those have a port of their own.
+    addresses: [SocketAddr; 2],
     leaving: Leaving,
     drain: Drain,
     feeds: Arc<Feeds>,
@@ -188,13 +188,15 @@ impl Node {
     /// Where it listens for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into())
+        let [clients, _] = self.addresses;
+        clients
     }
 
     /// Where it listens for those who operate it.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
-        self.addresses.last().copied().unwrap_or_else(|| self.address())
+        let [_, operators] = self.addresses;
+        operators
     }
 
     /// Waits until a part of the node has failed for good: it is to be started anew.
@@ -245,8 +247,8 @@ impl Node {
     }
 }
 
-/// Opens the ports.
-fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, Vec<SocketAddr>), NodeError> {
+/// Opens the ports; gives where clients come, and where operators do.
+fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, [SocketAddr; 2]), NodeError> {
     let open = |address, serves| {
         let router = router(Arc::clone(api), &settings.origins, serves);
         let server = Server::bind(address, router, settings.server.clone());
@@ -255,10 +257,12 @@ fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, Vec<SocketA
             .map_err(|error| NodeError::Bind(address, error))
     };
     let Some(admin) = settings.admin_address else {
-        return Ok([open(settings.address, Serves::All)?].into_iter().unzip());
+        let (server, address) = open(settings.address, Serves::All)?;
+        return Ok((vec![server], [address, address]));
     };
-    let both = [open(settings.address, Serves::Clients)?, open(admin, Serves::Operators)?];
-    Ok(both.into_iter().unzip())
+    let (clients, address) = open(settings.address, Serves::Clients)?;
+    let (operators, admin_address) = open(admin, Serves::Operators)?;
+    Ok((vec![clients, operators], [address, admin_address]))
 }
 
 async fn accept(server: Server, connections: TaskTracker, stop: CancellationToken) {

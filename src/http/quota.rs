@@ -24,7 +24,8 @@ const BURST_SECONDS: u32 = 10;
 /// The most users who are remembered.
 const MAX_USERS: u64 = 100_000;
 
-/// Who asks for nothing is forgotten after this: longer than the bucket takes to fill.
+/// Who asks for nothing is forgotten after this, or after two bodies' time: longer than the bucket
+/// takes to fill, and than a body is held whose share would be given anew.
 const FORGET: Duration = Duration::from_mins(5);
 
 /// What each user of this node may ask.
@@ -56,7 +57,8 @@ impl Quotas {
             let burst = rate.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1));
             Quota::per_second(rate).allow_burst(burst)
         });
-        let users = Cache::builder().max_capacity(MAX_USERS).time_to_idle(FORGET).build();
+        let forget = FORGET.max(limits.body_time * 2);
+        let users = Cache::builder().max_capacity(MAX_USERS).time_to_idle(forget).build();
         let kibibytes = limits.user_body_bytes / 1024;
         let bodies = Arc::new(Semaphore::new(limits.body_bytes / 1024));
         Self { users, requests, kibibytes, bodies }

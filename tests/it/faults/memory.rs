@@ -41,8 +41,8 @@ async fn told(client: &Client, node: &TestNode, since: &str) -> [Value; 2] {
     [polled["spaces"].clone(), pushed["spaces"].clone()]
 }
 
-#[tokio::test]
-async fn a_loss_of_membership_that_was_never_rung_is_seen() {
+/// A node that remembers of alice's phone that she is a member of home.
+async fn member_of_home() -> (World, TestNode, Client) {
     let world = World::new().await;
     let node = world.node().await;
     world.issuer.join("alice", "home");
@@ -50,6 +50,12 @@ async fn a_loss_of_membership_that_was_never_rung_is_seen() {
     world.client("alice", "laptop").push(&node.url, &[insert("other", &json!({}))]).await;
     let since = polling(&alice, &node).await;
     assert_eq!(told(&alice, &node, &since).await, [json!(["home"]), json!(["home"])]);
+    (world, node, alice)
+}
+
+#[tokio::test]
+async fn a_loss_of_membership_that_was_never_rung_is_seen() {
+    let (world, node, alice) = member_of_home().await;
     let since = polling(&alice, &node).await;
     let lost = "begin; delete from sync_members where user_id = 'alice';
          update sync_users set moved_at = sync_time(run.last) from sync_stamp(1) run
@@ -60,13 +66,7 @@ async fn a_loss_of_membership_that_was_never_rung_is_seen() {
 
 #[tokio::test]
 async fn who_listens_anew_may_have_been_led_to_another_database() {
-    let world = World::new().await;
-    let node = world.node().await;
-    world.issuer.join("alice", "home");
-    let alice = world.client("alice", "phone");
-    world.client("alice", "laptop").push(&node.url, &[insert("other", &json!({}))]).await;
-    let since = polling(&alice, &node).await;
-    assert_eq!(told(&alice, &node, &since).await, [json!(["home"]), json!(["home"])]);
+    let (world, node, alice) = member_of_home().await;
     // As on a standby that had not heard of the joining: neither a stamp nor a ring tells of it.
     let mut admin = world.admin().await;
     psql(&mut admin, "delete from sync_members").await;
