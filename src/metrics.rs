@@ -43,17 +43,17 @@ pub fn connection_closed() {
 }
 
 /// Something was refused, or had to wait, because a `limit` was reached: connections, streams,
-/// strangers, `inflight_bytes`, `answer_bytes`, `writer_queue`, lookups, and `news_queue`, whose
-/// reads are put one by one; or was forgotten and had to be
-/// asked from the database again: moves, `early_rings`, `ring_parts`, `relay_rows`,
-/// `compared_moves`, `watched_apps`.
+/// strangers, `inflight_bytes`, `answer_bytes`, those of one user (`user_…`), `writer_queue`,
+/// lookups, and `news_queue`, whose reads are put one by one; or was forgotten and had to be asked
+/// from the database again: moves, `early_rings`, `ring_parts`, `relay_rows`, `compared_moves`,
+/// `watched_apps`.
 pub fn overflow(limit: &'static str) {
     counter!("mana_sync_overflows_total", "limit" => limit).increment(1);
 }
 
-/// Bytes of request bodies that are in the node's hands.
-pub fn inflight_bytes(bytes: usize) {
-    gauge!("mana_sync_inflight_bytes").set(number(bytes));
+/// Bytes in flight, of request `bodies`, `answers` or `events`.
+pub fn inflight_bytes(flow: &'static str, bytes: usize) {
+    gauge!("mana_sync_inflight_bytes", "flow" => flow).set(number(bytes));
 }
 
 /// A stream began.

@@ -150,8 +150,6 @@ impl Node {
             service_key: settings.service_key.clone(),
             metrics: metrics.clone(),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
-            answers: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
-            events: Arc::new(Semaphore::new(settings.limits.body_bytes / 1024)),
             limits: settings.limits.clone(),
         });
         let (servers, addresses) = bind(&api, &settings)?;

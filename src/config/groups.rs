@@ -181,8 +181,8 @@ pub struct Limits {
     #[arg(long = "limit-user-streams", env = "LIMIT_USER_STREAMS", value_name = "STREAMS",
         default_value = "200", value_parser = limit("a number of streams", 1))]
     pub user_streams: usize,
-    /// Bytes of request bodies of one user that may be in the node's hands; what exceeds them is
-    /// answered 429.
+    /// Bytes of request bodies of one user that may be in the node's hands, and as many of
+    /// answers and of events on their way out; what exceeds them is answered 429, and streams wait.
     #[arg(long = "limit-user-inflight-bytes", env = "LIMIT_USER_INFLIGHT_BYTES",
         value_name = "BYTES", default_value = "67108864",
         value_parser = limit("a number of bytes", MIN_BODIES))]

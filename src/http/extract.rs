@@ -31,6 +31,10 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    pub(super) fn user(&self) -> &UserId {
+        &self.user
+    }
+
     pub(super) fn reader(&self) -> Reader {
         Reader::grant(self.user.clone(), self.app.clone(), self.client.clone())
     }

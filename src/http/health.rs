@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::error::ApiError;
+use super::room::Flow;
 use crate::metrics as gauges;
 
 /// Deaf for longer than this, and without a database to ask, the node is not ready.
@@ -57,9 +58,9 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (size, idle) = api.store.connections();
     gauges::pool(size, idle);
     gauges::writer_queue(api.writer.waiting());
-    gauges::inflight_bytes(
-        api.limits.body_bytes.saturating_sub(api.quotas.bodies.available_permits() * 1024),
-    );
+    for flow in Flow::ALL {
+        gauges::inflight_bytes(flow.name(), api.quotas.inflight_bytes(flow));
+    }
     gauges::heartbeat_age(api.hearing.silence());
     let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (head, api.metrics.render()).into_response()

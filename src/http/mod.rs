@@ -15,6 +15,7 @@ mod measure;
 mod page;
 mod presence;
 mod quota;
+mod room;
 mod pull;
 mod push;
 mod serve;
@@ -82,17 +83,13 @@ pub struct Api {
     pub limits: Limits,
     /// WebSockets that may not have said who they are.
     pub strangers: Arc<Semaphore>,
-    /// Kibibytes that answers on their way out may still take.
-    pub answers: Arc<Semaphore>,
-    /// Kibibytes that events on their way out may still take: slow streams hold up no answers.
-    pub events: Arc<Semaphore>,
 }
 
 /// Bounds of the HTTP layer.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of all request bodies in flight together; as many of all answers, and of all events.
-    pub body_bytes: usize,
+    pub inflight_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
     /// Streams and `WebSockets` of the node together.
@@ -101,8 +98,8 @@ pub struct Limits {
     pub user_streams: usize,
     /// Requests of one user a second.
     pub user_requests: usize,
-    /// Bytes of one user's request bodies in flight.
-    pub user_body_bytes: usize,
+    /// Those of one user.
+    pub user_inflight_bytes: usize,
     /// How often a stream sends its heartbeat.
     pub heartbeat: Duration,
 }

@@ -7,10 +7,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
-use super::answer::{self, NoRoom, Share};
+use super::answer;
 use super::error::ApiError;
 use super::extract::{Caller, Params};
 use super::page::{ReadPage, Wanted};
+use super::room::{Flow, Room};
 use crate::id::TableName;
 use crate::protocol::limits::PAGE_ROWS;
 use crate::protocol::{BadTables, Cursor, PageBody, Tables, Unpublished};
@@ -39,9 +40,8 @@ pub(super) async fn pull(
     let wanted = Wanted { max_rows, ..Wanted::new(&tables, Cursor::parse(since)) };
     let page = api.page(&caller.reader(), &wanted).await?;
     let out = json(&page, &[]);
-    let share = answer::share(&api.answers, out.len())
-        .map_err(|NoRoom| ApiError::Busy("too many answers are on their way out"))?;
-    Ok(respond(out, share))
+    let room = answer::room(&caller.share, Flow::Answers, out.len())?;
+    Ok(respond(out, room))
 }
 
 fn limit(text: &str) -> Result<usize, ApiError> {
@@ -61,7 +61,7 @@ pub(super) fn json(page: &ReadPage, unpublished: &[Unpublished<'_>]) -> Vec<u8> 
     out
 }
 
-pub(super) fn respond(out: Vec<u8>, share: Share) -> Response {
+pub(super) fn respond(out: Vec<u8>, room: Option<Room>) -> Response {
     let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (head, answer::body(out, share)).into_response()
+    (head, answer::body(out, room)).into_response()
 }

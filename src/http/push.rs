@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::answer::{self, NoRoom};
 use super::error::ApiError;
 use super::extract::Caller;
 use super::page::{ReadPage, Wanted};
-use super::{Api, body, pull};
+use super::room::Flow;
+use super::{Api, answer, body, pull};
 use crate::grant::Writer;
 use crate::id::SpaceId;
 use crate::metrics;
@@ -70,7 +70,7 @@ async fn store_and_read(
     metrics::push(if changes.is_empty() { "empty" } else { "stored" });
     drop(held);
     let mut out = pull::json(&page, &unpublished);
-    let room = answer::share(&api.answers, out.len()).unwrap_or_else(|NoRoom| {
+    let room = answer::room(&caller.share, Flow::Answers, out.len()).unwrap_or_else(|_| {
         // Stored all the same: the client reads on when there is room.
         out = pull::json(&ReadPage::unread(since, api.progress.at()), &unpublished);
         None

@@ -1,7 +1,6 @@
 //! What one user may ask of a node, so that nobody's flood starves the others.
 //!
-//! Each user has a bucket of requests that fills as time passes, and a share of the memory that
-//! bodies in flight may take. They are generous: somebody with ten tabs that all wake up at once
+//! Each user has a bucket of requests that fills as time passes, and a budget of bytes in flight. They are generous: somebody with ten tabs that all wake up at once
 //! meets neither. Bounds are those of one node; a fleet of them allows as much more.
 
 use std::num::NonZeroU32;
@@ -11,10 +10,10 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
-use tokio::sync::Semaphore;
 
 use super::Limits;
 use super::error::ApiError;
+use super::room::{Budget, Flow, NoRoom, Room};
 use crate::id::UserId;
 use crate::metrics;
 
@@ -25,7 +24,7 @@ const BURST_SECONDS: u32 = 10;
 const MAX_USERS: u64 = 100_000;
 
 /// Who asks for nothing is forgotten after this, or after two bodies' time: longer than the bucket
-/// takes to fill, and than a body is held whose share would be given anew.
+/// takes to fill, and than a body is held whose room would be given anew.
 const FORGET: Duration = Duration::from_mins(5);
 
 /// What each user of this node may ask.
@@ -34,17 +33,23 @@ pub struct Quotas {
     users: Cache<UserId, Arc<Share>>,
     /// `None`: as often as they like.
     requests: Option<Quota>,
-    kibibytes: usize,
-    /// Kibibytes that all request bodies in flight may still take.
-    pub(super) bodies: Arc<Semaphore>,
+    user_bytes: usize,
+    node: Arc<Budget>,
 }
 
 /// What is left to a user.
 #[derive(Debug)]
 pub(super) struct Share {
     requests: Option<DefaultDirectRateLimiter>,
-    /// Kibibytes that the user's request bodies may still take.
-    pub(super) bodies: Arc<Semaphore>,
+    user: Budget,
+    node: Arc<Budget>,
+}
+
+impl Share {
+    /// Room for so many of the user's bytes, to be held as long as they are in memory.
+    pub(super) fn room(&self, flow: Flow, bytes: usize) -> Result<Room, NoRoom> {
+        Room::take(&self.node, &self.user, flow, bytes)
+    }
 }
 
 impl Quotas {
@@ -59,9 +64,13 @@ impl Quotas {
         });
         let forget = FORGET.max(limits.body_time * 2);
         let users = Cache::builder().max_capacity(MAX_USERS).time_to_idle(forget).build();
-        let kibibytes = limits.user_body_bytes / 1024;
-        let bodies = Arc::new(Semaphore::new(limits.body_bytes / 1024));
-        Self { users, requests, kibibytes, bodies }
+        let node = Arc::new(Budget::new(limits.inflight_bytes));
+        Self { users, requests, user_bytes: limits.user_inflight_bytes, node }
+    }
+
+    /// Bytes in flight.
+    pub(super) fn inflight_bytes(&self, flow: Flow) -> usize {
+        self.node.taken(flow)
     }
 
     /// Counts a request of this user, and gives the user's share.
@@ -72,7 +81,8 @@ impl Quotas {
         let share = self.users.get_with_by_ref(user, || {
             Arc::new(Share {
                 requests: self.requests.map(RateLimiter::direct),
-                bodies: Arc::new(Semaphore::new(self.kibibytes)),
+                user: Budget::new(self.user_bytes),
+                node: Arc::clone(&self.node),
             })
         });
         let Some(Err(early)) = share.requests.as_ref().map(DefaultDirectRateLimiter::check) else {
@@ -90,12 +100,12 @@ mod tests {
 
     fn quotas(user_requests: usize) -> Quotas {
         Quotas::new(&Limits {
-            body_bytes: 0,
+            inflight_bytes: 0,
             body_time: Duration::ZERO,
             streams: 0,
             user_streams: 0,
             user_requests,
-            user_body_bytes: 1 << 20,
+            user_inflight_bytes: 1 << 20,
             heartbeat: Duration::ZERO,
         })
     }

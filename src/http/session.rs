@@ -15,11 +15,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Api;
-use super::answer::{self, Share};
+use super::answer;
+use super::extract::Caller;
 use super::page::{ReadPage, Wanted};
 use super::presence::Present;
+use super::quota::Share;
+use super::room::{Flow, NoRoom, Room};
 use crate::feed::{Caught, Following, Taken};
-use crate::grant::Reader;
 use crate::id::{SpaceId, Stamp, TableName};
 use crate::metrics;
 #[cfg(feature = "mutants")]
@@ -64,6 +66,12 @@ enum Look {
 /// There is no room, or no database: a stream waits a little, and tries again.
 struct NotNow;
 
+impl From<NoRoom> for NotNow {
+    fn from(_: NoRoom) -> Self {
+        Self
+    }
+}
+
 /// The next look at whether memberships are fresh.
 struct LookUp {
     at: Instant,
@@ -80,8 +88,10 @@ pub(super) struct Session {
     present: Present,
     /// What is sent next.
     ready: Framed,
-    /// Its share of what all answers may take, until it is sent.
-    share: Share,
+    /// Room for it, until it is sent. Boxed, because a stream that waits has none.
+    room: Option<Box<Room>>,
+    /// What is left to the user.
+    share: Arc<Share>,
     /// Whether anything was read yet: the first page reaches the clock.
     begun: bool,
     /// Where the last page ended at the latest: the horizon has passed it, and so it has all joinings
@@ -105,16 +115,15 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         api: Arc<Api>,
-        reader: Reader,
+        caller: &Caller,
         tables: Tables,
         cursor: Cursor,
-        expires: SystemTime,
         present: Present,
     ) -> Self {
         let now = Instant::now();
-        let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = caller.expires.duration_since(SystemTime::now()).unwrap_or_default();
         Self {
-            following: Following::begin(Arc::clone(&api.feeds), reader),
+            following: Following::begin(Arc::clone(&api.feeds), caller.reader()),
             heartbeat: now + api.limits.heartbeat,
             expires: now + left.min(Duration::from_hours(8760)),
             timer: Box::pin(sleep_until(now + api.limits.heartbeat)),
@@ -124,7 +133,8 @@ impl Session {
             cursor,
             present,
             ready: Framed::default(),
-            share: None,
+            room: None,
+            share: Arc::clone(&caller.share),
             begun: false,
             bound: Stamp::START,
             look: Look::Database,
@@ -138,7 +148,7 @@ impl Session {
     /// The next bytes to send, once those before are sent; `None` at the end.
     async fn next(&mut self) -> Option<Framed> {
         loop {
-            self.share = None;
+            self.room = None;
             if self.ended {
                 return None;
             }
@@ -206,7 +216,7 @@ impl Session {
             }
             Caught::Up(taken) => {
                 let bytes = taken.entries.iter().map(|entry| entry.json.len()).sum();
-                self.share = answer::share(&self.api.events, bytes).map_err(|_| NotNow)?;
+                self.room = answer::room(&self.share, Flow::Events, bytes)?.map(Box::new);
                 metrics::tail_hits(1);
                 self.look = if taken.more { Look::Tails } else { Look::Later };
                 self.send_taken(&taken);
@@ -218,14 +228,19 @@ impl Session {
     /// Reads a page from the database. Its failures are waited out: the head is long sent.
     async fn read(&mut self) -> Result<(), NotNow> {
         // Before the reading: what waits for room holds nothing, and reads nothing in vain.
-        let room = answer::share(&self.api.events, EVENT_BYTES).map_err(|_| NotNow)?;
+        let mut room = self.share.room(Flow::Events, EVENT_BYTES)?;
         self.following.asking_members();
         let page = self.read_page().await.map_err(|error| {
             tracing::debug!(%error, "a stream waits for the database");
             NotNow
         })?;
         let bytes = page.rows.iter().map(ChangeRow::weight).sum();
-        self.share = answer::resize(&self.api.events, room, bytes).map_err(|_| NotNow)?;
+        if bytes > room.bytes() {
+            drop(room);
+            room = self.share.room(Flow::Events, bytes)?;
+        }
+        room.shrink(bytes);
+        self.room = Some(Box::new(room));
         self.begun = true;
         self.bound = page.bound;
         self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));

@@ -26,13 +26,12 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let tables = Tables::parse(params.get("collections").unwrap_or(""))
         .map_err(|why| ApiError::Invalid(why.to_string()))?;
-    let reader = caller.reader();
-    let present = api.presence.enter(reader.user(), Kind::Stream, &api.limits)?;
+    let present = api.presence.enter(caller.user(), Kind::Stream, &api.limits)?;
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }
     let since = since(&headers, params.get("since"));
-    let session = Session::new(api, reader, tables, since, caller.expires, present);
+    let session = Session::new(api, &caller, tables, since, present);
     let body = hand_off.body(move |socket| session.run(socket, version));
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),

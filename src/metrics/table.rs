@@ -59,7 +59,7 @@ pub const ALL: &[Metric] = metrics! {
     Gauge Count "http_connections" [] "TCP connections open.";
     Counter Count "news_total" ["source"] "Reads with nothing new that were remembered to be so, and reads about which the database was asked.";
     Counter Count "overflows_total" ["limit"] "Things refused, put off or forgotten because a limit was reached.";
-    Gauge Bytes "inflight_bytes" [] "Request bodies in the node's hands.";
+    Gauge Bytes "inflight_bytes" ["flow"] "Request bodies, answers and events in the node's hands.";
     Gauge Count "streams_active" [] "Streams open.";
     Gauge Count "websockets_active" [] "WebSockets open.";
     Gauge Count "connections_total" [] "Streams and WebSockets open.";

@@ -11,7 +11,7 @@ fn record_all() {
     connection_opened();
     connection_closed();
     overflow("streams");
-    inflight_bytes(10);
+    inflight_bytes("bodies", 10);
     stream_opened();
     stream_ended("client");
     websocket_opened();

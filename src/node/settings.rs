@@ -116,12 +116,12 @@ impl Settings {
             },
             tail_bytes: limits.tail_bytes,
             limits: Limits {
-                body_bytes: limits.inflight_bytes,
+                inflight_bytes: limits.inflight_bytes,
                 body_time: limits.body_time,
                 streams: limits.streams,
                 user_streams: limits.user_streams,
                 user_requests: limits.user_requests,
-                user_body_bytes: limits.user_inflight_bytes,
+                user_inflight_bytes: limits.user_inflight_bytes,
                 heartbeat: HEARTBEAT,
             },
             server: ServerSettings {

@@ -113,7 +113,7 @@ async fn a_body_that_is_too_large_is_told_so_however_it_comes() {
 async fn a_node_without_room_for_bodies_says_so_to_the_end() {
     let world = World::new().await;
     let mut settings = world.settings();
-    settings.limits.body_bytes = MEGABYTE;
+    settings.limits.inflight_bytes = MEGABYTE;
     let node = world.start(settings).await;
     let token = world.client("alice", "laptop").token;
     let body = vec![b' '; 9 * MEGABYTE];

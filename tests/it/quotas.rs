@@ -7,9 +7,11 @@ use futures::future::join_all;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::processes::serve;
+use crate::processes::{Process, serve};
 use crate::support::world::World;
 use crate::support::{Client, insert};
 
@@ -64,7 +66,7 @@ async fn the_streams_of_one_user_are_bounded() {
 async fn the_bodies_of_one_user_share_a_bound() {
     let world = World::new().await;
     let mut settings = world.settings();
-    settings.limits.user_body_bytes = 1 << 20;
+    settings.limits.user_inflight_bytes = 1 << 20;
     let node = world.start(settings).await;
     let large = json!({"changes": [insert("large", &json!("x".repeat(2 << 20)))]}).to_string();
     assert!(too_many(world.client("alice", "a").post(&node.url, large).await).await > 0);
@@ -153,4 +155,80 @@ async fn a_quiet_user_does_not_notice_who_floods() {
     // The flood comes from the node's own cores, which other tests share: what is left is waiting for
     // those, so the figure is printed, and held to what nobody would call starved.
     assert!(p99(&during) < Duration::from_secs(2), "{:?}", p99(&during));
+}
+
+/// Asks for `path`, and reads nothing but the status, ever.
+async fn asks_and_reads_nothing(client: &Client, node: &str, path: &str) -> (u16, TcpStream) {
+    let address = node.strip_prefix("http://").unwrap().parse().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that little of the answer leaves the node.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(address).await.unwrap();
+    let (token, device) = (&client.token, &client.client);
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer {token}\r\nX-Client-Id: {device}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 12];
+    socket.read_exact(&mut said).await.unwrap();
+    let status = std::str::from_utf8(&said).unwrap().strip_prefix("HTTP/1.1 ").unwrap();
+    (status.parse().unwrap(), socket)
+}
+
+/// A node with room for three answers of a change like that of `large`, two of them of one user.
+async fn node_with_little_room(world: &World) -> Process {
+    let room = ["--limit-inflight-bytes=28311552", "--limit-user-inflight-bytes=18874368"];
+    let node = serve(world, &room).await;
+    for user in ["alice", "bob"] {
+        let large = insert("large", &json!({"text": "x".repeat(8 << 20)}));
+        world.client(user, "laptop").push(&node.url, &[large]).await;
+    }
+    node
+}
+
+#[tokio::test]
+async fn answers_that_one_user_leaves_unread_hold_up_that_user_alone() {
+    let world = World::new().await;
+    let node = node_with_little_room(&world).await;
+    let (alice, bob) = (world.client("alice", "phone"), world.client("bob", "phone"));
+    let (first, first_socket) = asks_and_reads_nothing(&alice, &node.url, POLL).await;
+    let (second, _second_socket) = asks_and_reads_nothing(&alice, &node.url, POLL).await;
+    assert_eq!((first, second), (200, 200));
+    assert!(too_many(alice.get(&node.url, POLL).await).await > 0);
+    assert_eq!(bob.get(&node.url, POLL).await.status(), StatusCode::OK);
+    drop(first_socket);
+    crate::support::eventually("room for another", async || {
+        let again = alice.get(&node.url, POLL).await;
+        (again.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_that_one_user_leaves_unread_hold_up_that_user_alone() {
+    const STREAM: &str = "/sync/todo/stream?collections=tasks";
+    let world = World::new().await;
+    let node = node_with_little_room(&world).await;
+    let (alice, bob) = (world.client("alice", "phone"), world.client("bob", "phone"));
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let (status, socket) = asks_and_reads_nothing(&alice, &node.url, STREAM).await;
+        assert_eq!(status, 200);
+        unread.push(socket);
+    }
+    crate::support::eventually("events that wait to be read", async || {
+        let metrics = reqwest::get(format!("{}/metrics", node.url)).await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let held = metrics.lines().find_map(|line| {
+            line.strip_prefix("mana_sync_inflight_bytes{flow=\"events\"} ")?.parse::<f64>().ok()
+        });
+        (held.unwrap() >= f64::from(16 << 20)).then_some(())
+    })
+    .await;
+    let mut stream = bob.stream(&node.url, "tasks", "").await;
+    assert_eq!(stream.changes(1).await[0]["id"], "large");
+    assert_eq!(alice.get(&node.url, POLL).await.status(), StatusCode::OK);
+    unread.clear();
+    let mut stream = alice.stream(&node.url, "tasks", "").await;
+    assert_eq!(stream.changes(1).await[0]["id"], "large");
 }

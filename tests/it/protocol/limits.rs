@@ -157,7 +157,7 @@ async fn a_node_without_room_says_when_to_come_back() {
     let world = World::new().await;
     let mut settings = world.settings();
     settings.limits.streams = 1;
-    settings.limits.body_bytes = MEGABYTE;
+    settings.limits.inflight_bytes = MEGABYTE;
     let node = world.start(settings).await;
     let client = world.client("alice", "laptop");
     let open = client.stream(&node.url, "", "").await;
