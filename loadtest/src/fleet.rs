@@ -103,6 +103,8 @@ impl Ground {
             "--drain-spread-seconds=0".to_owned(),
             "--drain-deadline-seconds=3".to_owned(),
         ];
+        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+        all.retain(|own| flags.iter().all(|flag| name(flag) != name(own)));
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let node = NodeProcess::launch(&all, Stdio::inherit(), &[]).await?;
         node.ready().await?;

@@ -10,6 +10,7 @@ mod chaos;
 mod client;
 mod compare;
 mod events;
+mod fair;
 mod fanout;
 mod fleet;
 mod host;
@@ -70,6 +71,8 @@ enum Command {
     Soak(soak::Args),
     /// Everything goes wrong, and nothing may be lost; exits with 1 where something is.
     Chaos(chaos::Args),
+    /// What a quiet user feels of another who pushes at full speed.
+    Fair(fair::Args),
     /// A new device that reads all its user has: by pull and by stream, against `COPY`.
     Hydrate(hydrate::Args),
     /// A node, as the fleets of the other commands run it.
@@ -128,6 +131,7 @@ async fn interrupted() {
 async fn run(command: Command) -> Outcome {
     match command {
         Command::Push(args) => push::run(args).await,
+        Command::Fair(args) => fair::run(args).await,
         Command::Compare(args) => compare::run(args).await,
         Command::Scale(args) => scale::run(args).await,
         Command::Fanout(args) => fanout::run(args).await,

@@ -163,6 +163,22 @@ impl Clients {
         Ok(Self(clients))
     }
 
+    /// Connects so many clients of one user.
+    pub(crate) async fn of_one(
+        targets: &[Target],
+        tokens: &Tokens,
+        user: &str,
+        count: usize,
+    ) -> Outcome<Self> {
+        let mut clients = Self::connect(targets, tokens, count).await?;
+        let token = tokens.of(user).await?;
+        for client in &mut clients.0 {
+            client.token.clone_from(&token);
+            client.name = format!("{user}-{}", client.name);
+        }
+        Ok(clients)
+    }
+
     /// Puts the load on.
     pub(crate) async fn run(&mut self, load: &Load) -> Outcomes {
         let begun = Instant::now();

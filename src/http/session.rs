@@ -5,6 +5,7 @@
 //! reads pages again. It queues nothing but the bytes it is about to send.
 
 mod frames;
+mod lookup;
 mod socket;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::lookup::LookUp;
 use super::Api;
 use super::answer;
 use super::extract::Caller;
@@ -32,12 +34,6 @@ use crate::store::{ChangeRow, StoreError};
 
 /// A database that failed is asked again after this.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// A lookup of memberships that failed is repeated after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// A lookup is mostly answered after this.
-const ANSWERED: Duration = Duration::from_millis(100);
 
 /// About the most bytes that a stream holds until its socket takes them.
 const EVENT_BYTES: usize = 256 * 1024;
@@ -70,13 +66,6 @@ impl From<NoRoom> for NotNow {
     fn from(_: NoRoom) -> Self {
         Self
     }
-}
-
-/// The next look at whether memberships are fresh.
-struct LookUp {
-    at: Instant,
-    /// Whether it was requested that they be looked up.
-    requested: bool,
 }
 
 /// One event stream.
@@ -127,7 +116,7 @@ impl Session {
             heartbeat: now + api.limits.heartbeat,
             expires: now + left.min(Duration::from_hours(8760)),
             timer: Box::pin(sleep_until(now + api.limits.heartbeat)),
-            look_up: LookUp { at: now, requested: false },
+            look_up: LookUp::at(now),
             api,
             tables,
             cursor,
@@ -264,33 +253,6 @@ impl Session {
             self.api.page_up_to(self.following.reader(), &wanted, bound).await
         } else {
             self.api.page(self.following.reader(), &wanted).await
-        }
-    }
-
-    /// Sees to it that memberships are looked up when they are no longer fresh. Nobody waits for
-    /// that here: what it changes is rung, and read then.
-    async fn look_up(&mut self) {
-        let (members, user) = (&self.api.members, self.following.reader().user());
-        let now = Instant::now();
-        self.look_up = match members.fresh_until(user).await {
-            Some(until) if now < until => LookUp { at: until, requested: false },
-            None if self.look_up.requested => LookUp { at: now + LOOK_AGAIN, requested: false },
-            _ => {
-                members.request(user);
-                LookUp { at: now + ANSWERED, requested: true }
-            }
-        };
-    }
-
-    /// Nothing is verified. Maybe it was invalidated since it was found fresh: then at once.
-    async fn look_up_again(&mut self) {
-        let (members, user) = (&self.api.members, self.following.reader().user());
-        let now = Instant::now();
-        if members.fresh_until(user).await.is_some_and(|until| now < until) {
-            members.forget(user).await;
-            self.look_up.at = now;
-        } else {
-            self.look_up.at = self.look_up.at.min(now + LOOK_AGAIN);
         }
     }
 

@@ -1,6 +1,5 @@
 //! How soon a change is where it is read, and what that costs the database.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
@@ -10,12 +9,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, Events, PATIENCE, World, insert, psql};
-
-/// Prints though the tests' output is kept: these figures are claims.
-macro_rules! say {
-    ($($what:tt)*) => { writeln!(std::io::stderr(), $($what)*).unwrap() };
-}
+use crate::support::{Client, Events, PATIENCE, World, insert, psql, say};
 
 /// An insert into the space `home`.
 fn shared(record: &str) -> Value {
@@ -62,7 +56,7 @@ async fn a_push_is_on_a_members_stream_at_another_replica_within_100_ms() {
     }
     took.sort();
     let (median, p99) = (took[50], took[98]);
-    say!("push to event at another replica, of 100: median {median:.1?}, p99 {p99:.1?}");
+    say(&format!("push to event at another replica, of 100: median {median:.1?}, p99 {p99:.1?}"));
     assert!(median < Duration::from_millis(100), "the median is {median:?}");
 }
 
@@ -103,7 +97,7 @@ async fn users_and_spaces_wake_at_another_replica_within_2_seconds() {
         let woken = async { tokio::join!(pushing, stream.record(record), socket) };
         timeout(PATIENCE, woken).await.expect("stream and socket wake");
         let took = pushed.elapsed();
-        say!("a {record} change woke {who} at another replica after {took:.1?}");
+        say(&format!("a {record} change woke {who} at another replica after {took:.1?}"));
         assert!(took < Duration::from_secs(2), "{who} woke after {took:?}");
     }
 }
@@ -152,10 +146,10 @@ async fn a_step_reads_once_however_many_streams_follow() {
     }
     let after = reads(&mut admin).await;
     let [steps, pages, gaps] = std::array::from_fn(|place| after[place] - before[place]);
-    say!(
+    say(&format!(
         "{PUSHES} changes to {STREAMS} streams on one node: {steps} reads by its steps, {gaps} \
          for gaps; {pages} pages for the answers to the pushes"
-    );
+    ));
     assert!(10 * (steps + gaps) <= 11 * PUSHES, "{steps} steps and {gaps} gaps read");
     assert!(steps >= PUSHES, "each change was awaited, so each took a step");
     assert!(pages <= 2 * PUSHES, "streams read the database {pages} times");

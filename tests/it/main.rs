@@ -22,6 +22,7 @@ mod plans;
 mod processes;
 mod protocol;
 mod quotas;
+mod seeds;
 mod session;
 mod smoke;
 mod store;

@@ -11,6 +11,7 @@ mod payload;
 mod pull;
 mod push;
 mod requests;
+mod rubbish;
 mod rules;
 mod space;
 mod stream;

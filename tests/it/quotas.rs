@@ -1,6 +1,5 @@
 //! What one user may ask of a node: who floods is told to come back, and nobody else notices.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -10,10 +9,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::processes::{Process, serve};
 use crate::support::world::World;
-use crate::support::{Client, insert};
+use crate::support::{Client, insert, say};
 
 const POLL: &str = "/sync/todo/pull?collection=tasks&since=";
 
@@ -113,48 +113,72 @@ fn p99(took: &[Duration]) -> Duration {
     took[took.len() * 99 / 100]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quiet_user_does_not_notice_who_floods() {
-    const FLOODING: usize = 32;
-    let world = World::new().await;
-    let node = serve(&world, &[]).await;
-    let bob = world.client("bob", "b");
-    quiet(&bob, &node.url).await;
-    let before = quiet(&bob, &node.url).await;
-    let mut floods = JoinSet::new();
-    let flooding = tokio_util::sync::CancellationToken::new();
-    for n in 0..FLOODING {
-        let (alice, node) = (world.client("alice", &format!("a{n}")), node.url.clone());
-        let stop = flooding.clone();
+/// Somebody who sends over so many connections, each request as soon as the one before is answered.
+/// Gives how many were sent, and how many refused.
+fn flood(
+    world: &World,
+    node: &str,
+    connections: usize,
+    body: Option<&str>,
+) -> (CancellationToken, JoinSet<(u64, u64)>) {
+    let (mut floods, stop) = (JoinSet::new(), CancellationToken::new());
+    for n in 0..connections {
+        let (alice, node) = (world.client("alice", &format!("a{n}")), node.to_owned());
+        let (stop, body) = (stop.clone(), body.map(str::to_owned));
         floods.spawn(async move {
             let (mut sent, mut refused) = (0_u64, 0_u64);
             while !stop.is_cancelled() {
                 sent += 1;
-                let status = alice.get(&node, POLL).await.status();
-                refused += u64::from(status == StatusCode::TOO_MANY_REQUESTS);
+                let answer = match &body {
+                    Some(body) => alice.post(&node, body.clone()).await,
+                    None => alice.get(&node, POLL).await,
+                };
+                refused += u64::from(answer.status() == StatusCode::TOO_MANY_REQUESTS);
             }
             (sent, refused)
         });
     }
-    let during = quiet(&bob, &node.url).await;
-    flooding.cancel();
-    let (mut sent, mut refused) = (0, 0);
-    while let Some(flood) = floods.join_next().await {
-        let (flood_sent, flood_refused) = flood.unwrap();
-        (sent, refused) = (sent + flood_sent, refused + flood_refused);
-    }
-    writeln!(
-        std::io::stderr(),
-        "a quiet user's p99: {:.1?} alone, {:.1?} while another sends {sent} requests over \
-         {FLOODING} connections, of which {refused} are refused",
-        p99(&before),
-        p99(&during)
-    )
-    .unwrap();
+    (stop, floods)
+}
+
+/// A quiet user's p99 beside a flood of somebody else, and how many requests of that were refused;
+/// what is printed has the p99 alone, too. `loadtest fair` measures it on a released node.
+async fn felt(connections: usize, body: Option<&str>) -> (Duration, u64) {
+    let world = World::new().await;
+    let node = serve(&world, &[]).await;
+    let bob = world.client("bob", "b");
+    quiet(&bob, &node.url).await;
+    let before = p99(&quiet(&bob, &node.url).await);
+    let (stop, floods) = flood(&world, &node.url, connections, body);
+    let during = p99(&quiet(&bob, &node.url).await);
+    stop.cancel();
+    let ends = floods.join_all().await;
+    let (sent, refused) = ends.iter().fold((0, 0), |(s, r), end| (s + end.0, r + end.1));
+    let what = body.map_or("polls".to_owned(), |body| format!("pushes of {} bytes", body.len()));
+    say(&format!(
+        "a quiet user's p99: {before:.1?} alone, {during:.1?} while another sends {sent} {what} \
+         over {connections} connections, of which {refused} are refused"
+    ));
+    (during, refused)
+}
+
+// The flood comes from the node's own cores, which other tests share: what is left is waiting for
+// those, so the figures are printed, and held to what nobody would call starved.
+const STARVED: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_user_does_not_notice_who_floods() {
+    let (during, refused) = felt(32, None).await;
     assert!(refused > 0, "the flood met the limit");
-    // The flood comes from the node's own cores, which other tests share: what is left is waiting for
-    // those, so the figure is printed, and held to what nobody would call starved.
-    assert!(p99(&during) < Duration::from_secs(2), "{:?}", p99(&during));
+    assert!(during < STARVED, "{during:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_user_does_not_notice_who_pushes_at_full_speed() {
+    let changes: Vec<_> = (0..200).map(|n| insert(&format!("f{n}"), &json!({}))).collect();
+    let body = json!({ "changes": changes }).to_string();
+    let (during, _) = felt(1, Some(&body)).await;
+    assert!(during < STARVED, "{during:?}");
 }
 
 /// Asks for `path`, and reads nothing but the status, ever.

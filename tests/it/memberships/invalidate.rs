@@ -1,5 +1,7 @@
 //! The auth service says that something changed.
 
+use std::time::{Duration, Instant};
+
 use mana_sync::dev::issuer::Answer;
 use serde_json::json;
 
@@ -7,7 +9,7 @@ use super::oracle::Oracle;
 use super::{invalidate, shared};
 use crate::protocol::talk::{http, ids, page_ids, refusal};
 use crate::support::world::{SERVICE_KEY, TestNode};
-use crate::support::{World, eventually, psql};
+use crate::support::{World, eventually, psql, say};
 
 async fn two_nodes() -> (World, [TestNode; 2]) {
     let world = World::new().await;
@@ -29,8 +31,12 @@ async fn an_invalidation_reaches_streams_of_other_nodes() {
     assert_eq!(stream.named("spaces").await.data, json!({"spaces": ["home"]}));
     assert_eq!(world.issuer.lookups("alice"), asked + 1, "once for the fleet");
     world.issuer.leave("alice", "home");
+    let begun = Instant::now();
     invalidate(&first, "alice", SERVICE_KEY).await;
     assert_eq!(stream.named("spaces").await.data, json!({"spaces": []}));
+    let took = begun.elapsed();
+    say(&format!("a stream of another node lost a space after {took:.1?}"));
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 // P-85: After an invalidation the old answer grants no space until a lookup succeeds
