@@ -41,4 +41,5 @@ pub mod http;
 pub mod telemetry;
 pub mod config;
 pub mod node;
+pub mod doctor;
 pub mod dev;

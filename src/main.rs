@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mana_sync::config::{self, Config, DatabaseUrls};
+use mana_sync::config::{self, Config, DatabaseUrls, Server};
 use mana_sync::dev::command::{DevArgs, TokenArgs};
-use mana_sync::store::{Grade, Store};
+use mana_sync::doctor::{self, DoctorArgs};
+use mana_sync::store::Store;
 use mana_sync::{dev, node};
 
 #[global_allocator]
@@ -26,10 +27,15 @@ enum Command {
     Serve(Box<Config>),
     /// Migrates the database and ends.
     Migrate(DatabaseUrls),
-    /// Looks at the database that a fleet shares, and says what is not as it should be.
+    /// Looks at everything that a node with these settings depends on, and says what is not as it
+    /// should be, and how to mend it.
     ///
-    /// Exits with 1 where something is wrong, 2 where it could not look.
-    Doctor(DatabaseUrls),
+    /// Exits with 1 where something is to be mended.
+    Doctor(Box<DoctorArgs>),
+    /// Says whether the node on this machine is ready, for an image's health check.
+    ///
+    /// Exits with 1 where it is not.
+    Health(Server),
     /// Runs a fleet on this machine, with a Postgres and an issuer of its own.
     Dev(DevArgs),
     /// Prints a token of the `dev` fleet.
@@ -45,7 +51,8 @@ async fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(config) => node::serve(&config).await,
         Command::Migrate(database) => migrate(&database).await,
-        Command::Doctor(database) => return doctor(&database).await,
+        Command::Doctor(args) => return doctor(&args).await,
+        Command::Health(server) => return health(&server).await,
         Command::Dev(args) => dev::command::run(&args).await.map_err(Into::into),
         Command::Token(args) => dev::command::token(&args).map_err(Into::into),
     };
@@ -66,17 +73,23 @@ async fn migrate(database: &DatabaseUrls) -> Outcome {
     Ok(())
 }
 
-async fn doctor(database: &DatabaseUrls) -> ExitCode {
-    let findings = match Store::examine(database.database_url.reveal()).await {
-        Ok(findings) => findings,
+async fn health(server: &Server) -> ExitCode {
+    match node::probe(server).await {
+        Ok(()) => {
+            println!("ready");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("mana-sync: {error}");
-            return ExitCode::from(2);
+            ExitCode::FAILURE
         }
-    };
-    for finding in &findings {
+    }
+}
+
+async fn doctor(args: &DoctorArgs) -> ExitCode {
+    let found = doctor::examine(args).await;
+    for finding in &found {
         println!("{finding}");
     }
-    let is_wrong = findings.iter().any(|finding| finding.grade == Grade::Wrong);
-    ExitCode::from(u8::from(is_wrong))
+    ExitCode::from(u8::from(doctor::is_ill(&found)))
 }

@@ -248,6 +248,11 @@ pub fn draining(draining: bool) {
     gauge!("mana_sync_draining").set(flag(draining));
 }
 
+/// So many log lines were lost since the start.
+pub fn log_lines_lost(lines: usize) {
+    counter!("mana_sync_log_lines_lost_total").absolute(lines as u64);
+}
+
 /// Which build this is.
 pub fn build_info() {
     gauge!("mana_sync_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);

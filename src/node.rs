@@ -2,6 +2,7 @@
 //!
 //! The only file that spawns. Every task is on a tracker and ends when told.
 
+mod probe;
 mod services;
 mod settings;
 
@@ -20,14 +21,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use probe::{NotReady, probe};
 pub use settings::{Leaving, Settings};
 
 use services::Services;
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::directory::members;
 use crate::feed::Feeds;
-use crate::http::{Api, Drain, Presence, Quotas, STRANGERS, Server, Serves, router};
+use crate::http::{AccessLog, Api, Drain, Presence, Quotas, STRANGERS, Server, Serves, router};
 use crate::listener::{Hearing, Listener, beat};
 use crate::metrics;
 use crate::news;
@@ -134,6 +136,7 @@ impl Node {
         };
         let Services { auth, members, requests, billing } = Services::new(&settings, &store)?;
         let metrics = telemetry::metrics_handle()?;
+        let log_key = settings.log_key.as_ref().map(Secret::reveal);
         let api = Arc::new(Api {
             auth: auth.clone(),
             billing,
@@ -144,6 +147,7 @@ impl Node {
             progress: progress.clone(),
             feeds: Arc::clone(&feeds),
             presence: Presence::default(),
+            access: AccessLog::new(settings.proxies.clone(), log_key),
             quotas: Quotas::new(&settings.limits),
             hearing: hearing.clone(),
             drain: drain.clone(),
@@ -276,7 +280,7 @@ async fn accept(server: Server, connections: TaskTracker, stop: CancellationToke
 /// One sentence that says what is wrong.
 pub async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     config.check()?;
-    telemetry::start_logging(&config.log.log_filter, config.log.log_format)?;
+    let _lines = telemetry::start_logging(&config.log.log_filter, config.log.log_format)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let node = tokio::select! {

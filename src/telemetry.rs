@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -34,6 +35,12 @@ const SECONDS: [f64; 16] = [
 const SIZES: [f64; 13] =
     [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0];
 
+/// Log lines that may wait to be written.
+const MAX_LINES: usize = 16_384;
+
+/// Counts lines that were not written.
+static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
+
 /// How often what histograms gathered is put into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -45,21 +52,32 @@ pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::try_new(directives)
 }
 
-/// Sends log lines to standard error from now on, unless somebody has set up logging before.
+/// Sends log lines to standard error from now on, unless somebody has set up logging before. A
+/// thread writes them, so that nobody waits for who reads them; lines that find its queue full are
+/// lost, and counted. What is returned is to be kept until the end: dropped, it writes what is left.
 ///
 /// # Errors
 /// [`ParseError`] where `directives` are none.
-pub fn start_logging(directives: &str, format: LogFormat) -> Result<(), ParseError> {
+pub fn start_logging(directives: &str, format: LogFormat) -> Result<WorkerGuard, ParseError> {
+    let filter = filter(directives)?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(MAX_LINES)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let lost = writer.error_counter();
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter(directives)?)
+        .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     // An error says that logging is set up already.
-    let _ = match format {
+    let started = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    Ok(())
+    if started.is_ok() {
+        LOST_LINES.set(lost).ok();
+    }
+    Ok(guard)
 }
 
 /// Why no metrics are gathered.
@@ -86,6 +104,9 @@ pub async fn run_upkeep(handle: PrometheusHandle, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         handle.run_upkeep();
+        if let Some(lost) = LOST_LINES.get() {
+            metrics::log_lines_lost(lost.dropped_lines());
+        }
     }
 }
 
@@ -108,8 +129,8 @@ mod tests {
         metrics::catch_up();
         assert!(metrics_handle().unwrap().render().contains("mana_sync_catch_ups_total 1\n"));
         first.run_upkeep();
-        start_logging("info", LogFormat::Json).unwrap();
-        start_logging("warn", LogFormat::Text).unwrap();
+        let _lines = start_logging("info", LogFormat::Json).unwrap();
+        let _none = start_logging("warn", LogFormat::Text).unwrap();
         start_logging("mana_sync=loud", LogFormat::Text).unwrap_err();
     }
 }

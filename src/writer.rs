@@ -130,6 +130,12 @@ pub fn writer(store: &Store, progress: Progress, settings: &Settings) -> (Writer
 }
 
 impl Writer {
+    /// How long a push may take.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// How many pushes wait, in both queues.
     #[must_use]
     pub fn waiting(&self) -> usize {

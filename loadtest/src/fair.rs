@@ -20,7 +20,7 @@ const GATE: f64 = 5.0;
 /// Pushes a second of the quiet user.
 const QUIET: f64 = 50.0;
 /// Floods: connections of one user, and changes of each push.
-const FLOODS: [(usize, usize); 4] = [(1, 1), (64, 1), (1, 200), (8, 200)];
+const FLOODS: [(usize, usize); 5] = [(1, 1), (64, 1), (1, 200), (8, 200), (1, 10_000)];
 
 /// The flags.
 #[derive(Debug, clap::Args, Serialize)]
@@ -113,7 +113,7 @@ fn finish(args: &Args, alone: &Latencies, all: &[Felt], mut report: Report) -> O
         let ratio = Rounds::of(&felt.ratios);
         let verdict = if ratio.median <= GATE { "met" } else { "MISSED" };
         say(&format!(
-            "{:>2} × pushes of {:>3}         {:>8.0}   {:>9.0}   {:>6.1}   {:>6.1}   {:.2}× ({:.2} – {:.2}), gate {GATE}×: {verdict}",
+            "{:>2} × pushes of {:>6}      {:>8.0}   {:>9.0}   {:>6.1}   {:>6.1}   {:.2}× ({:.2} – {:.2}), gate {GATE}×: {verdict}",
             felt.connections,
             felt.changes,
             a_second(felt.pushed),

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
 /// Why a service gave no answer of use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,11 @@ pub(crate) async fn fetch(
     request: RequestBuilder,
     max_bytes: usize,
 ) -> Result<Vec<u8>, FetchError> {
-    let mut response = request.send().await?;
+    read(request.send().await?, max_bytes).await
+}
+
+/// Reads an answer.
+pub(crate) async fn read(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status().as_u16()));
     }

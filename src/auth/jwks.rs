@@ -39,10 +39,10 @@ const ABANDONED_PAUSE: Duration = Duration::from_secs(1);
 const MAX_SET_BYTES: usize = 1 << 20;
 
 /// An Ed25519 public key.
-type PublicKey = [u8; 32];
+pub(crate) type PublicKey = [u8; 32];
 
 /// The keys by their `kid`.
-type Keys = HashMap<String, PublicKey>;
+pub(crate) type Keys = HashMap<String, PublicKey>;
 
 /// A key set; each that differs from the one before has another generation.
 struct KeySet {
@@ -67,7 +67,7 @@ pub(super) struct Keyring {
 
 /// Why a fetched set was not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("no JSON key set")]
@@ -174,7 +174,7 @@ struct Jwk {
 
 /// The Ed25519 verification keys of a set. Other keys are none of our business and are skipped,
 /// whatever they look like; of two with one `kid`, the first counts.
-fn usable_keys(set: &[u8]) -> Result<Keys, Refused> {
+pub(crate) fn usable_keys(set: &[u8]) -> Result<Keys, Refused> {
     #[derive(Deserialize)]
     struct Set<'a> {
         #[serde(borrow)]

@@ -24,6 +24,7 @@ mod token;
 
 pub use fetch::FetchError;
 use jwks::Keyring;
+pub(crate) use jwks::usable_keys;
 use token::Rules;
 
 /// A longer token is refused unread.

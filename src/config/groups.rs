@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::IpNet;
 use url::Url;
 
 use super::values::{
     DatabaseUrl, Origin, Secret, app, database, ip, limit, limit_seconds, log_filter, millis,
-    number, origin, port, seconds, secret, text, web,
+    network, number, origin, port, seconds, secret, text, web,
 };
 use crate::id::AppId;
 use crate::telemetry::LogFormat;
@@ -37,6 +38,11 @@ pub struct Server {
     #[arg(long, env = "CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',',
         value_parser = origin)]
     pub cors_origins: Vec<Origin>,
+    /// Networks (CIDR) or addresses of the proxies whose `X-Forwarded-For` is believed, as to
+    /// whose address stands in the log; comma-separated.
+    #[arg(long, env = "TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',',
+        value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The Postgres that all nodes share.
@@ -187,6 +193,11 @@ pub struct Limits {
         value_name = "BYTES", default_value = "67108864",
         value_parser = limit("a number of bytes", MIN_BODIES))]
     pub user_inflight_bytes: usize,
+    /// Changes of one user that may be on their way into the log at a time; further pushes of the
+    /// user wait their turn, within `PUSH_TIMEOUT_SECONDS`. A larger push goes alone.
+    #[arg(long = "limit-user-changes", env = "LIMIT_USER_CHANGES", value_name = "CHANGES",
+        default_value = "400", value_parser = limit("a number of changes", 1))]
+    pub user_changes: usize,
     /// Seconds that a client may take to send a request's head; a connection without a request
     /// is closed after as long, so keep it above the ingress' own (nginx: 60).
     #[arg(long = "limit-header-seconds", env = "LIMIT_HEADER_SECONDS",
@@ -243,4 +254,9 @@ pub struct Log {
     #[arg(long = "log", env = "LOG", value_name = "FILTER", default_value = "info",
         value_parser = log_filter)]
     pub log_filter: String,
+    /// Key of the pseudonyms that stand for users in the log. With one key, all nodes name a user
+    /// alike; without, each node's names are its own, and new at each start.
+    #[arg(long, env = "LOG_USER_KEY", value_name = "KEY", hide_env_values = true,
+        value_parser = secret)]
+    pub log_user_key: Option<Secret>,
 }

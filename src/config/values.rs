@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
@@ -185,6 +186,13 @@ pub(super) fn limit_seconds(
 
 pub(super) fn ip(value: &str) -> Result<IpAddr, &'static str> {
     value.trim().parse().map_err(|_| "is not an IP address (such as 0.0.0.0 or ::)")
+}
+
+/// A network, or an address that stands for itself.
+pub(super) fn network(value: &str) -> Result<IpNet, &'static str> {
+    let value = value.trim();
+    let address = || value.parse::<IpAddr>().map(IpNet::from);
+    value.parse().or_else(|_| address()).map_err(|_| "is not a network (such as 10.0.0.0/8 or ::1)")
 }
 
 pub(super) fn origin(value: &str) -> Result<Origin, &'static str> {

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::Api;
+use super::access::Asked;
 use super::error::ApiError;
 use super::quota::Share;
 use crate::grant::{Reader, Writer};
@@ -24,6 +25,8 @@ pub(super) struct Caller {
     user: UserId,
     app: AppId,
     client: Option<ClientId>,
+    /// The request, for the log.
+    pub(super) asked: Arc<Asked>,
     /// What is left to the user.
     pub(super) share: Arc<Share>,
     /// When the token runs out.
@@ -52,7 +55,9 @@ impl FromRequestParts<Arc<Api>> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let identity = api.auth.verify(bearer(&parts.headers)).await;
         let identity = identity.map_err(ApiError::Unauthenticated)?;
-        let share = api.quotas.admit(&identity.user)?;
+        let asked = parts.extensions.get::<Arc<Asked>>().cloned().ok_or(ApiError::Internal)?;
+        api.access.name(&asked, &identity.user);
+        let share = api.quotas.admit(&identity.user).await?;
         let Path(path) = Path::<HashMap<String, String>>::from_request_parts(parts, api)
             .await
             .map_err(|_| not_utf8())?;
@@ -62,7 +67,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
             return Err(ApiError::Inactive);
         }
         let client = client(&parts.headers)?;
-        Ok(Self { user: identity.user, app, client, share, expires: identity.expires })
+        Ok(Self { user: identity.user, app, client, asked, share, expires: identity.expires })
     }
 }
 

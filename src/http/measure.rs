@@ -1,11 +1,15 @@
-//! Counts and times every request, by route.
+//! Counts, times and logs every request, by route.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::Api;
+use super::access::{Peer, REQUEST_ID};
 use crate::metrics;
 
 /// The patterns of the router's paths.
@@ -26,13 +30,24 @@ fn known(route: &str) -> Option<&'static str> {
     ROUTES.into_iter().find(|known| *known == route)
 }
 
-/// Requests by route and status, and how long the answer's head took.
-pub(super) async fn measure(request: Request, next: Next) -> Response {
+/// Requests by route and status, and how long the answer's head took. The answer names the request.
+pub(super) async fn measure(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let begun = Instant::now();
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address);
+    let asked = api.access.asked(peer, request.headers());
+    request.extensions_mut().insert(Arc::clone(&asked));
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     let route = route.as_ref().and_then(|route| known(route.as_str())).unwrap_or("none");
-    metrics::http_request(route, method.as_str(), response.status().as_u16(), begun.elapsed());
+    let (method, status) = (method.as_str(), response.status().as_u16());
+    metrics::http_request(route, method, status, begun.elapsed());
+    asked.answered(method, route, status);
+    response.headers_mut().insert(REQUEST_ID, asked.id().clone());
     response
 }

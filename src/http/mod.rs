@@ -3,6 +3,7 @@
 //! Handlers are thin: they take a verified caller, ask the parts, and write the
 //! answer as text. Errors become statuses in `error` alone.
 
+mod access;
 mod answer;
 mod body;
 mod error;
@@ -33,6 +34,7 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+pub use access::AccessLog;
 pub use presence::Presence;
 pub use quota::Quotas;
 pub use serve::{Server, ServerSettings};
@@ -69,6 +71,8 @@ pub struct Api {
     pub feeds: Arc<Feeds>,
     /// Who is connected.
     pub presence: Presence,
+    /// Says who asked for what.
+    pub access: AccessLog,
     /// What each user may ask.
     pub quotas: Quotas,
     /// When the listener heard something last.
@@ -100,6 +104,8 @@ pub struct Limits {
     pub user_requests: usize,
     /// Those of one user.
     pub user_inflight_bytes: usize,
+    /// Changes of one user that may be in the writer.
+    pub user_changes: usize,
     /// How often a stream sends its heartbeat.
     pub heartbeat: Duration,
 }
@@ -154,7 +160,7 @@ pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves) -> Router 
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(axum::middleware::from_fn(linger::linger))
-        .layer(axum::middleware::from_fn(measure::measure))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), measure::measure))
         .layer(cors(origins))
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(ApiError::Internal)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Limits;
+use super::access::Asked;
 use super::error::{ApiError, RETRY_AFTER};
 use crate::id::UserId;
 use crate::metrics;
@@ -33,6 +34,8 @@ pub(super) struct Present {
     presence: Presence,
     user: UserId,
     kind: Kind,
+    /// The request that it began with.
+    asked: Arc<Asked>,
     /// Why it ends.
     because: &'static str,
 }
@@ -64,6 +67,7 @@ impl Presence {
         &self,
         user: &UserId,
         kind: Kind,
+        asked: Arc<Asked>,
         limits: &Limits,
     ) -> Result<Present, ApiError> {
         let mut counts = self.lock();
@@ -85,12 +89,14 @@ impl Presence {
             Kind::Stream => metrics::stream_opened(),
             Kind::Socket => metrics::websocket_opened(),
         }
-        Ok(Present { presence: self.clone(), user: user.clone(), kind, because: "left" })
+        Ok(Present { presence: self.clone(), user: user.clone(), kind, asked, because: "left" })
     }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
+        let kind = if self.kind == Kind::Stream { "stream" } else { "websocket" };
+        self.asked.ended(kind, self.because);
         let mut counts = self.presence.lock();
         counts.open -= 1;
         if let Some(count) = counts.users.get_mut(&self.user) {

@@ -50,7 +50,9 @@ async fn store_and_read(
     // Before the append, so that a member's change enters its space at once.
     let fresh = api.members.refresh(writer.reader().user()).await;
     if !changes.is_empty() {
+        let turn = caller.share.turn(changes.len(), api.writer.patience()).await?;
         let stored = api.writer.push(&writer, Arc::clone(&changes), &held).await?;
+        drop(turn);
         (unpublished, own) = (stored.unpublished, Some(stored.own));
     }
     let wanted = Wanted::new(&Tables::All, since);

@@ -10,15 +10,21 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
 
 use super::Limits;
-use super::error::ApiError;
+use super::error::{ApiError, RETRY_AFTER};
 use super::room::{Budget, Flow, NoRoom, Room};
 use crate::id::UserId;
 use crate::metrics;
 
 /// So many seconds' requests may come at once.
 const BURST_SECONDS: u32 = 10;
+
+/// Who asks for too much is told so after this: whoever repeats it at once keeps a connection busy
+/// with waiting, and no processor.
+const BRAKE: Duration = Duration::from_secs(1);
 
 /// The most users who are remembered.
 const MAX_USERS: u64 = 100_000;
@@ -34,6 +40,7 @@ pub struct Quotas {
     /// `None`: as often as they like.
     requests: Option<Quota>,
     user_bytes: usize,
+    user_changes: u32,
     node: Arc<Budget>,
 }
 
@@ -43,9 +50,30 @@ pub(super) struct Share {
     requests: Option<DefaultDirectRateLimiter>,
     user: Budget,
     node: Arc<Budget>,
+    /// Places in the writer, one a change, that are free. So what one stores at full speed is no
+    /// large part of a batch, and holds nobody's push up for long.
+    places: Semaphore,
+    most: u32,
 }
 
 impl Share {
+    /// The turn of a push with so many changes, to be held until it is stored.
+    ///
+    /// # Errors
+    /// [`ApiError::TooMany`] where it does not come in time.
+    pub(super) async fn turn(
+        &self,
+        changes: usize,
+        time: Duration,
+    ) -> Result<SemaphorePermit<'_>, ApiError> {
+        let places = u32::try_from(changes).unwrap_or(u32::MAX).min(self.most);
+        let turn = timeout(time, self.places.acquire_many(places)).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            metrics::overflow("user_changes");
+            ApiError::TooMany { what: "changes on their way into the log", after: RETRY_AFTER }
+        })
+    }
+
     /// Room for so many of the user's bytes, to be held as long as they are in memory.
     pub(super) fn room(&self, flow: Flow, bytes: usize) -> Result<Room, NoRoom> {
         Room::take(&self.node, &self.user, flow, bytes)
@@ -65,7 +93,8 @@ impl Quotas {
         let forget = FORGET.max(limits.body_time * 2);
         let users = Cache::builder().max_capacity(MAX_USERS).time_to_idle(forget).build();
         let node = Arc::new(Budget::new(limits.inflight_bytes));
-        Self { users, requests, user_bytes: limits.user_inflight_bytes, node }
+        let user_changes = u32::try_from(limits.user_changes).unwrap_or(u32::MAX);
+        Self { users, requests, user_bytes: limits.user_inflight_bytes, user_changes, node }
     }
 
     /// Bytes in flight.
@@ -73,16 +102,18 @@ impl Quotas {
         self.node.taken(flow)
     }
 
-    /// Counts a request of this user, and gives the user's share.
+    /// Counts a request of this user, and gives the user's share. A refusal takes its time.
     ///
     /// # Errors
     /// [`ApiError::TooMany`], with the time after which there is room for the next.
-    pub(super) fn admit(&self, user: &UserId) -> Result<Arc<Share>, ApiError> {
+    pub(super) async fn admit(&self, user: &UserId) -> Result<Arc<Share>, ApiError> {
         let share = self.users.get_with_by_ref(user, || {
             Arc::new(Share {
                 requests: self.requests.map(RateLimiter::direct),
                 user: Budget::new(self.user_bytes),
                 node: Arc::clone(&self.node),
+                places: Semaphore::new(self.user_changes as usize),
+                most: self.user_changes,
             })
         });
         let Some(Err(early)) = share.requests.as_ref().map(DefaultDirectRateLimiter::check) else {
@@ -90,12 +121,16 @@ impl Quotas {
         };
         metrics::overflow("user_requests");
         let after = early.wait_time_from(DefaultClock::default().now());
+        sleep(BRAKE).await;
         Err(ApiError::TooMany { what: "requests", after })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+    use tokio::time::Instant;
+
     use super::*;
 
     fn quotas(user_requests: usize) -> Quotas {
@@ -106,6 +141,7 @@ mod tests {
             user_streams: 0,
             user_requests,
             user_inflight_bytes: 1 << 20,
+            user_changes: 400,
             heartbeat: Duration::ZERO,
         })
     }
@@ -114,21 +150,39 @@ mod tests {
         UserId::new(name).unwrap()
     }
 
-    #[test]
-    fn a_user_who_floods_is_told_when_to_come_back_and_others_notice_nothing() {
+    #[tokio::test(start_paused = true)]
+    async fn a_user_who_floods_is_told_when_to_come_back_and_others_notice_nothing() {
         let quotas = quotas(2);
-        let admitted = (0..100).filter(|_| quotas.admit(&user("alice")).is_ok()).count();
+        let (alice, begun) = (user("alice"), Instant::now());
+        let answers = join_all((0..100).map(|_| quotas.admit(&alice))).await;
+        let admitted = answers.iter().filter(|answer| answer.is_ok()).count();
         assert!((20..=21).contains(&admitted), "{admitted} were admitted at once");
-        let Err(ApiError::TooMany { after, .. }) = quotas.admit(&user("alice")) else {
+        assert_eq!(begun.elapsed(), BRAKE);
+        let Err(ApiError::TooMany { after, .. }) = quotas.admit(&alice).await else {
             panic!("admitted")
         };
         assert!(after <= Duration::from_millis(500), "{after:?}");
-        assert!(quotas.admit(&user("bob")).is_ok());
+        assert!(quotas.admit(&user("bob")).await.is_ok());
     }
 
-    #[test]
-    fn no_limit_is_none() {
-        let quotas = quotas(usize::MAX >> 4);
-        assert!((0..10_000).all(|_| quotas.admit(&user("alice")).is_ok()));
+    #[tokio::test]
+    async fn no_limit_is_none() {
+        let (quotas, alice) = (quotas(usize::MAX >> 4), user("alice"));
+        let answers = join_all((0..10_000).map(|_| quotas.admit(&alice))).await;
+        assert!(answers.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_s_pushes_take_turns_and_others_don_t_wait() {
+        let quotas = quotas(100);
+        let (alice, bob) = (quotas.admit(&user("alice")).await, quotas.admit(&user("bob")).await);
+        let (alice, bob) = (alice.unwrap(), bob.unwrap());
+        let time = Duration::from_secs(1);
+        let first = alice.turn(10_000, time).await;
+        assert!(first.is_ok());
+        assert!(matches!(alice.turn(1, time).await, Err(ApiError::TooMany { .. })));
+        assert!(bob.turn(1, Duration::ZERO).await.is_ok());
+        drop(first);
+        assert!(alice.turn(1, Duration::ZERO).await.is_ok());
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::access::Peer;
 use super::handoff::{HandOff, Next};
 use crate::metrics;
 
@@ -75,7 +76,7 @@ impl Server {
     /// The next connection, to be run; it ends soon after `stop`, once the request under way is
     /// answered. When the node is full, waiting clients wait in the listen queue.
     pub async fn accept(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
-        let (stream, permit) = loop {
+        let (stream, peer, permit) = loop {
             if self.room.available_permits() == 0 {
                 metrics::overflow("connections");
             }
@@ -84,7 +85,7 @@ impl Server {
                 continue;
             };
             match self.listener.accept().await {
-                Ok((stream, _)) => break (stream, permit),
+                Ok((stream, peer)) => break (stream, Peer(peer.ip()), permit),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -95,7 +96,7 @@ impl Server {
         let open = Connection(Arc::new(Open { _permit: permit }));
         let (router, settings) = (self.router.clone(), self.settings.clone());
         // Boxed, so that a connection that is handed off does not keep room for what it was.
-        let served = Box::pin(serve(stream, open.clone(), router, settings, stop));
+        let served = Box::pin(serve((stream, peer), open.clone(), router, settings, stop));
         async move {
             if let Some((socket, next)) = served.await {
                 next(socket).await;
@@ -123,7 +124,7 @@ impl Drop for Open {
 
 /// Serves a connection; gives its socket, and what goes on with it, where it was handed off.
 async fn serve(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     open: Connection,
     router: Router,
     settings: ServerSettings,
@@ -138,6 +139,7 @@ async fn serve(
     let lent = hand_off.lend(stream);
     let for_requests = hand_off.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         request.extensions_mut().insert(open.clone());
         request.extensions_mut().insert(for_requests.clone());
         router.clone().call(request)

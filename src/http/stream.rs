@@ -26,7 +26,8 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let tables = Tables::parse(params.get("collections").unwrap_or(""))
         .map_err(|why| ApiError::Invalid(why.to_string()))?;
-    let present = api.presence.enter(caller.user(), Kind::Stream, &api.limits)?;
+    let asked = Arc::clone(&caller.asked);
+    let present = api.presence.enter(caller.user(), Kind::Stream, asked, &api.limits)?;
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::access::Asked;
 use super::error::ApiError;
 use super::presence::{Kind, Present};
 use super::serve::Connection;
@@ -46,29 +47,32 @@ enum Said {
     Other,
 }
 
+/// Where it came from: what counts its connection, and its request.
+type Begun = (Extension<Connection>, Extension<Arc<Asked>>);
+
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 pub(super) async fn all_apps(
     State(api): State<Arc<Api>>,
-    connection: Extension<Connection>,
+    begun: Begun,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    accept(api, connection, upgrade, None)
+    accept(api, begun, upgrade, None)
 }
 
 pub(super) async fn one_app(
     State(api): State<Arc<Api>>,
     path: Result<Path<String>, PathRejection>,
-    connection: Extension<Connection>,
+    begun: Begun,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     let app = extract::app_id(&extract::segment(path)?)?;
-    accept(api, connection, upgrade, Some(app))
+    accept(api, begun, upgrade, Some(app))
 }
 
 fn accept(
     api: Arc<Api>,
-    connection: Extension<Connection>,
+    (connection, Extension(asked)): Begun,
     upgrade: Upgrade,
     app: Option<AppId>,
 ) -> Result<Response, ApiError> {
@@ -85,7 +89,7 @@ fn accept(
     // Upgraded, it leaves its connection's task: the node waits for this token instead.
     let token = api.drain.sockets.token();
     Ok(upgrade.on_upgrade(async move |socket| {
-        Conversation { api, socket, app }.run(stranger).await;
+        Conversation { api, socket, app, asked }.run(stranger).await;
         drop((token, connection));
     }))
 }
@@ -94,6 +98,7 @@ struct Conversation {
     api: Arc<Api>,
     socket: WebSocket,
     app: Option<AppId>,
+    asked: Arc<Asked>,
 }
 
 /// The socket is gone, or the conversation is over.
@@ -129,9 +134,11 @@ impl Conversation {
         let identity =
             identity.map_err(|_| Refused(close_code::POLICY, "the token is not valid here"))?;
         let user = &identity.user;
-        let admitted = self.api.quotas.admit(user);
-        let present =
-            admitted.and_then(|_| self.api.presence.enter(user, Kind::Socket, &self.api.limits));
+        self.api.access.name(&self.asked, user);
+        let admitted = self.api.quotas.admit(user).await;
+        let asked = Arc::clone(&self.asked);
+        let present = admitted
+            .and_then(|_| self.api.presence.enter(user, Kind::Socket, asked, &self.api.limits));
         let present = present.map_err(|error| {
             Refused(
                 close_code::AGAIN,

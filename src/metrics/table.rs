@@ -100,6 +100,7 @@ pub const ALL: &[Metric] = metrics! {
     Gauge Count "pool_connections" [] "Connections of the requests to the database.";
     Gauge Count "pool_idle_connections" [] "Connections of the requests that none uses.";
     Counter Count "pool_acquire_timeouts_total" [] "Waits for a connection to the database that were in vain.";
+    Counter Count "log_lines_lost_total" [] "Log lines that were not written, because too many waited.";
     Gauge Count "draining" [] "1 while the node drains.";
     Gauge Count "build_info" ["version"] "Always 1; its label says which build this is.";
 };

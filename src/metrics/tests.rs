@@ -46,6 +46,7 @@ fn record_all() {
     lookup("membership", "cache");
     pool(16, 3);
     pool_acquire_timeout();
+    log_lines_lost(3);
     draining(false);
     build_info();
 }

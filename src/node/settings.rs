@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use ipnet::IpNet;
 use url::Url;
 
 use super::NodeError;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::directory::services::ServiceKey;
 use crate::http::{Limits, ServerSettings};
 use crate::id::AppId;
@@ -51,6 +52,10 @@ pub struct Settings {
     pub tail_bytes: usize,
     /// Bounds of the HTTP layer.
     pub limits: Limits,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub proxies: Vec<IpNet>,
+    /// The key of users' names in the log.
+    pub log_key: Option<Secret>,
     /// Sockets.
     pub server: ServerSettings,
     /// How often rings are compared with the log.
@@ -122,8 +127,11 @@ impl Settings {
                 user_streams: limits.user_streams,
                 user_requests: limits.user_requests,
                 user_inflight_bytes: limits.user_inflight_bytes,
+                user_changes: limits.user_changes,
                 heartbeat: HEARTBEAT,
             },
+            proxies: server.trusted_proxies.clone(),
+            log_key: config.log.log_user_key.clone(),
             server: ServerSettings {
                 connections: limits.connections,
                 header_time: limits.header_time,

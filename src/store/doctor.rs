@@ -1,12 +1,18 @@
 //! A look at the database from outside: what is not as it should be, and what was lost with another.
 
+mod measure;
+mod questions;
+
 use std::fmt;
 use std::time::Duration;
 
+use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection};
 
 use super::migrate::{is_prepared, vet};
 use super::{StartError, Store, connect_options};
+pub use measure::apart;
+use questions::QUESTIONS;
 
 /// How long a question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +37,23 @@ pub struct Finding {
     pub says: String,
 }
 
+impl Finding {
+    /// As it should be.
+    pub fn well(says: impl Into<String>) -> Self {
+        Self { grade: Grade::Well, says: says.into() }
+    }
+
+    /// To be known.
+    pub fn note(says: impl Into<String>) -> Self {
+        Self { grade: Grade::Note, says: says.into() }
+    }
+
+    /// To be mended.
+    pub fn wrong(says: impl Into<String>) -> Self {
+        Self { grade: Grade::Wrong, says: says.into() }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let grade = match self.grade {
@@ -42,90 +65,76 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Questions that give a row for each thing that is not as it should be, how bad that is, and what
-/// is said where there is none.
-const QUESTIONS: [(Grade, &str, &str); 7] = [
-    (
-        Grade::Wrong,
-        "select format('%s is %s: an acknowledged push may be lost when the server falls (on)', \
-                name, setting) \
-         from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit') \
-         and setting in ('off', 'local')",
-        "what is acknowledged is on disk",
-    ),
-    (
-        Grade::Wrong,
-        "select format('any role that may log in may connect to %I, and ring falsely: changes would be skipped \
-                (revoke connect on database %I from public)', current_database(), \
-                current_database()) \
-         where has_database_privilege('public', current_database(), 'connect')",
-        "only roles that were named may connect",
-    ),
-    (
-        Grade::Wrong,
-        "select format('the backend %s has held the horizon for %s: new changes wait', f.pid, \
-                date_trunc('second', clock_timestamp() - a.xact_start)) \
-         from sync_in_flight f join pg_stat_activity a on a.pid = f.pid \
-         where a.xact_start < clock_timestamp() - interval '5 s'",
-        "nobody holds the horizon",
-    ),
-    (
-        Grade::Wrong,
-        "select format('the queue of notifications is %s %% full: some listener does not read', \
-                round(100 * used)) from pg_notification_queue_usage() used where used > 0.1",
-        "notifications are read",
-    ),
-    (
-        Grade::Note,
-        "select format('the clock is %s ahead of the time of day: a jump, or a long run', \
-                date_trunc('second', sync_clock() - clock_timestamp())) \
-         where sync_clock() > clock_timestamp() + interval '5 s'",
-        "the clock goes with the time of day",
-    ),
-    (
-        Grade::Note,
-        "select format('%s users have changes that wait to be published in their spaces', count(*)) \
-         from (select distinct m.user_id from sync_members m where not m.published) w \
-         having count(*) > 0",
-        "nothing waits to be published",
-    ),
-    (
-        Grade::Note,
-        "select case when heard is null then \
-                format('at %s the database became another one, up to %s; no node had heard more', \
-                    date_trunc('second', at), was) \
-            else format('at %s the database became another one: what was acknowledged after %s, \
-                    up to %s, is not here; devices that pushed or read it hold it alone, until \
-                    it is edited again', date_trunc('second', at), was, heard) end \
-         from sync_jumps order by id",
-        "the database was never another one",
-    ),
-];
+/// What uses the database.
+#[derive(Debug, Clone, Copy)]
+pub struct Fleet<'a> {
+    /// The URL for requests.
+    pub url: &'a str,
+    /// The URL for notifications and migrations.
+    pub listen_url: &'a str,
+    /// How many nodes there are at most, those of a rolling upgrade included.
+    pub nodes: u32,
+    /// Connections of each for requests.
+    pub pool: u32,
+}
 
 impl Store {
-    /// Looks at the database behind `url`, as the nodes' role.
-    ///
-    /// # Errors
-    /// [`StartError`] where it can't be looked at, or no node would start on it.
-    pub async fn examine(url: &str) -> Result<Vec<Finding>, StartError> {
-        let mut connection = connect_options(url, PATIENCE)?.connect().await?;
-        vet(&mut connection).await?;
+    /// Looks at a fleet's database, as the nodes' role: may a node start on it, will it hear
+    /// notifications, is there room, is it quick, was anything lost.
+    pub async fn examine(fleet: Fleet<'_>) -> Vec<Finding> {
+        let (url, listen_url) = (fleet.url, fleet.listen_url);
         let mut found = Vec::new();
-        if !is_prepared(&mut connection).await? {
-            found.push(Finding {
-                grade: Grade::Wrong,
-                says: "migrations are missing (mana-sync migrate)".to_owned(),
-            });
-            return Ok(found);
+        let straight = connect(listen_url, "LISTEN_DATABASE_URL", &mut found).await;
+        if url != listen_url && connect(url, "DATABASE_URL", &mut found).await.is_some() {
+            let same = Self::vet(url, listen_url).await;
+            found.extend(same.err().map(|error| Finding::wrong(error.to_string())));
         }
-        for (grade, question, otherwise) in QUESTIONS {
-            let says: Vec<String> = sqlx::query_scalar(question).fetch_all(&mut connection).await?;
-            if says.is_empty() {
-                found.push(Finding { grade: Grade::Well, says: otherwise.to_owned() });
-            }
-            found.extend(says.into_iter().map(|says| Finding { grade, says }));
+        let Some(mut straight) = straight else { return found };
+        if let Err(error) = look(&mut straight, fleet, &mut found).await {
+            found.push(Finding::wrong(format!("a question to the database failed: {error}")));
         }
-        connection.close().await.ok();
-        Ok(found)
+        straight.close().await.ok();
+        found
     }
+}
+
+/// Connects; `name`: of the variable that the URL comes from.
+async fn connect(url: &str, name: &str, found: &mut Vec<Finding>) -> Option<PgConnection> {
+    let connected = async { connect_options(url, PATIENCE)?.connect().await };
+    match connected.await {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            let error = StartError::from(error);
+            found.push(Finding::wrong(format!("{name} leads to no database: {error}")));
+            None
+        }
+    }
+}
+
+async fn look(
+    connection: &mut PgConnection,
+    fleet: Fleet<'_>,
+    found: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    match vet(connection).await {
+        Ok(()) => found.push(Finding::well("the role is an ordinary one")),
+        Err(error) => found.push(Finding::wrong(error.to_string())),
+    }
+    found.push(measure::hearing(fleet).await);
+    found.push(measure::connections(connection, fleet).await?);
+    found.push(measure::flush(connection).await?);
+    found.push(measure::clock(connection).await?);
+    if !is_prepared(connection).await? {
+        found.push(Finding::wrong("migrations are missing (mana-sync migrate)"));
+        return Ok(());
+    }
+    found.push(Finding::well("no migration is missing"));
+    for (grade, question, otherwise) in QUESTIONS {
+        let says: Vec<String> = sqlx::query_scalar(question).fetch_all(&mut *connection).await?;
+        if says.is_empty() {
+            found.push(Finding::well(otherwise));
+        }
+        found.extend(says.into_iter().map(|says| Finding { grade, says }));
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ mod read;
 
 pub use append::{Appended, Lane, NewRow};
 pub use connect::{Settings, connect_options};
-pub use doctor::{Finding, Grade};
+pub use doctor::{Finding, Fleet, Grade, apart};
 pub use members::{Answered, Ask};
 pub use migrate::StartError;
 pub use news::{Found, NewsRead, Question};

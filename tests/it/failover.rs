@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use mana_sync::config::pg_bindir;
 use mana_sync::dev::postgres::{Durability, EmbeddedPostgres, Settings};
-use mana_sync::store::{Grade, Store};
+use mana_sync::store::{Fleet, Grade, Store};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
@@ -140,7 +140,8 @@ impl Devices {
 
 /// What `doctor` says of the times at which the database became another one.
 async fn jumps(server: &EmbeddedPostgres) -> Vec<String> {
-    let found = Store::examine(&server.url(ROLE, "sync")).await.unwrap();
+    let url = server.url(ROLE, "sync");
+    let found = Store::examine(Fleet { url: &url, listen_url: &url, nodes: 1, pool: 8 }).await;
     let found = found.into_iter().filter(|finding| finding.grade == Grade::Note);
     found.map(|finding| finding.says).filter(|says| says.contains("became another")).collect()
 }

@@ -2,9 +2,9 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::Process;
-use crate::support::World;
+use super::{Process, serve};
 use crate::support::world::{ROLE, postgres};
+use crate::support::{World, eventually};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const JWKS: &str = "http://127.0.0.1:1/jwks.json";
@@ -30,6 +30,7 @@ async fn wrong_settings_end_with_one_sentence_that_names_the_variable() {
         ("JWKS_URL", "ftp://issuer/keys"),
         ("MANA_AUTH_URL", "issuer"),
         ("CORS_ORIGINS", "https://a.example/path"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
         ("DATABASE_POOL_SIZE", "2"),
         ("WRITER_LANES", "0"),
         ("HEARTBEAT_MS", "1"),
@@ -95,7 +96,7 @@ async fn nodes_may_start_at_once_on_an_empty_database() {
     let name = format!("together_{}", std::process::id());
     postgres.create_database(&name, ROLE, None).await.unwrap();
     world.database = postgres.url(ROLE, &name);
-    let serve = || super::serve(&world, &[]);
+    let serve = || serve(&world, &[]);
     let (first, second, third) = tokio::join!(serve(), serve(), serve());
     for node in [first, second, third] {
         assert_eq!(node.status("/health/ready").await, Some(200));
@@ -106,4 +107,28 @@ async fn nodes_may_start_at_once_on_an_empty_database() {
 async fn a_database_that_is_away_at_the_start_is_said_in_one_sentence() {
     let said = refusal(&[("DATABASE_URL", NOWHERE), ("JWKS_URL", JWKS)]).await;
     assert!(said.contains("database"), "{said:?}");
+}
+
+#[tokio::test]
+async fn health_tells_a_ready_node_from_one_that_is_not() {
+    let world = World::new().await;
+    let mut node =
+        serve(&world, &["--drain-delay-seconds=20", "--drain-deadline-seconds=60"]).await;
+    let port = node.url.rsplit(':').next().unwrap().to_owned();
+    let health = async || {
+        let mut process = Process::start_with("health", &[], &[("PORT", &port)]);
+        (process.ended().await.code(), process.out() + &process.err())
+    };
+    assert_eq!(health().await, (Some(0), "ready\n".to_owned()));
+    node.signal("TERM");
+    let said = eventually("the leave", async || {
+        let (code, said) = health().await;
+        (code == Some(1)).then_some(said)
+    });
+    let said = said.await;
+    assert!(said.contains("is not ready") && said.contains("the node is leaving"), "{said:?}");
+    node.signal("KILL");
+    node.ended().await;
+    let (code, said) = health().await;
+    assert!(code == Some(1) && said.contains("no node answers at 127.0.0.1:"), "{said:?}");
 }
