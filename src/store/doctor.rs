@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row};
 
 use super::migrate::{is_prepared, vet};
 use super::{StartError, Store, connect_options};
@@ -130,7 +130,8 @@ async fn look(
     }
     found.push(Finding::well("no migration is missing"));
     for (grade, question, otherwise) in QUESTIONS {
-        let says: Vec<String> = sqlx::query_scalar(question).fetch_all(&mut *connection).await?;
+        let rows = sqlx::raw_sql(question).fetch_all(&mut *connection).await?;
+        let says: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         if says.is_empty() {
             found.push(Finding::well(otherwise));
         }

@@ -122,7 +122,8 @@ async fn which_database(connection: &mut PgConnection) -> Result<(i64, String), 
 
 /// Whether this role may serve on this Postgres.
 pub(super) async fn vet(connection: &mut PgConnection) -> Result<(), StartError> {
-    let role = sqlx::query(
+    // Told as text, without a prepared statement: a pooler in the way is to be told of by name.
+    let role = sqlx::raw_sql(
         "select rolname::text, rolsuper or rolbypassrls, \
                 current_setting('server_version_num')::integer, \
                 current_setting('server_version') \
@@ -141,12 +142,13 @@ pub(super) async fn vet(connection: &mut PgConnection) -> Result<(), StartError>
 
 /// Whether all migrations have run.
 pub(super) async fn is_prepared(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let begun = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null");
-    if !begun.fetch_one(&mut *connection).await? {
+    let begun = sqlx::raw_sql("select to_regclass('_sqlx_migrations') is not null");
+    if !begun.fetch_one(&mut *connection).await?.try_get(0)? {
         return Ok(false);
     }
-    let applied = sqlx::query_scalar("select version from _sqlx_migrations where success");
-    let applied: Vec<i64> = applied.fetch_all(connection).await?;
+    let applied = sqlx::raw_sql("select version from _sqlx_migrations where success");
+    let applied = applied.fetch_all(connection).await?;
+    let applied: Vec<i64> = applied.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok(MIGRATIONS.iter().all(|ours| applied.contains(&ours.version)))
 }
 

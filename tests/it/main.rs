@@ -9,6 +9,7 @@ mod support;
 
 mod architecture;
 mod codes;
+mod doctor;
 mod exposure;
 mod failover;
 mod faults;

@@ -9,7 +9,7 @@ mod logs;
 mod lookups;
 mod process;
 
-pub use process::Process;
+pub use process::{Process, free_port};
 
 use crate::support::World;
 
@@ -30,7 +30,7 @@ pub async fn serve(world: &World, flags: &[&str]) -> Process {
 
 /// The same, with variables of its own, ready or not.
 fn launch(world: &World, flags: &[&str], variables: &[(&str, &str)]) -> Process {
-    let (own, port) = (world.flags(), process::free_port());
+    let (own, port) = (world.flags(), free_port());
     let port_flag = format!("--port={port}");
     let own = own.iter().map(String::as_str).chain([port_flag.as_str()]);
     let flags: Vec<&str> = own.chain(flags.iter().copied()).collect();

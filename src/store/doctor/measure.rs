@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row};
 use tokio::time::timeout;
 
 use super::{Finding, Fleet, PATIENCE};
@@ -56,7 +56,7 @@ pub(super) async fn connections(
     connection: &mut PgConnection,
     fleet: Fleet<'_>,
 ) -> Result<Finding, sqlx::Error> {
-    let limit: i64 = sqlx::query_scalar(
+    let limit = sqlx::raw_sql(
         "select least( \
              (select sum(case name when 'max_connections' then setting::bigint \
                               else -setting::bigint end) from pg_settings \
@@ -68,6 +68,7 @@ pub(super) async fn connections(
     )
     .fetch_one(connection)
     .await?;
+    let limit: i64 = limit.try_get(0)?;
     let Fleet { nodes, pool, .. } = fleet;
     let needed = i64::from(nodes) * i64::from(pool + BESIDE);
     let sum = format!(
@@ -94,7 +95,7 @@ pub(super) async fn flush(connection: &mut PgConnection) -> Result<Finding, sqlx
     let mut times = Vec::with_capacity(COMMITS);
     for _ in 0..COMMITS {
         let begun = Instant::now();
-        sqlx::query(commit).execute(&mut *connection).await?;
+        sqlx::raw_sql(commit).execute(&mut *connection).await?;
         times.push(begun.elapsed());
     }
     times.sort_unstable();
@@ -114,10 +115,10 @@ pub(super) async fn flush(connection: &mut PgConnection) -> Result<Finding, sqlx
 pub(super) async fn clock(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let before = now();
-    let there: f64 = sqlx::query_scalar("select extract(epoch from clock_timestamp())::float8")
-        .fetch_one(connection)
-        .await?;
-    Ok(apart("the database's clock", there - f64::midpoint(before, now())))
+    let there = sqlx::raw_sql("select extract(epoch from clock_timestamp())::float8");
+    let there = there.fetch_one(connection).await?;
+    let ahead = there.try_get::<f64, _>(0)? - f64::midpoint(before, now());
+    Ok(apart("the database's clock", ahead))
 }
 
 /// What is said of a clock that is `ahead` of this machine's by so many seconds.

@@ -37,7 +37,8 @@ impl Process {
         Self::spawn(Command::new("sh").args(["-c", &format!("exec {line}")]))
     }
 
-    fn spawn(program: &mut Command) -> Self {
+    /// Starts a program.
+    pub fn spawn(program: &mut Command) -> Self {
         let output = tempfile::tempdir().unwrap();
         let file = |name: &str| Stdio::from(fs::File::create(output.path().join(name)).unwrap());
         program.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
