@@ -1,0 +1,299 @@
+// The client: edits go into the queue, one tab empties it and reads what others change.
+/** @import { Client, Events, Json, Key, Options, Status } from "./types.js" */
+/** @import { News } from "./replica.js" */
+import { SyncError } from "./errors.js";
+import { environmentWith } from "./environment.js";
+import { Transport } from "./http.js";
+import { deletion, insertion, rowOf, update } from "./merge.js";
+import { Latch, backoff } from "./pace.js";
+import { Pusher } from "./push.js";
+import { Reader } from "./read.js";
+import { Replica } from "./replica.js";
+import { lead, openChannel } from "./tabs.js";
+import { newEventId } from "./time.js";
+
+/**
+ * @param {Options} options
+ * @returns {Client<any>}
+ */
+export function createClient(options) {
+  return new SyncClient(options);
+}
+
+class SyncClient {
+  /** @type {Status} */
+  status = { state: "stopped", leader: false, pending: 0 };
+  #options;
+  #environment;
+  #replica;
+  #transport;
+  #pusher;
+  #reader;
+  /** @type {Map<string, Set<(detail: any) => void>>} */
+  #listeners = new Map();
+  /** @type {Promise<import("./types.js").Meta> | undefined} */
+  #opened;
+  /** @type {{ stop: AbortController, channel: ReturnType<typeof openChannel>, ended: Promise<void> } | undefined} */
+  #running;
+  /** Set by an edit. */
+  #edited = new Latch();
+  /** What waits for the network; set when it is back. @type {Latch[]} */
+  #networks = [new Latch(), new Latch()];
+  /** The stream under way. */
+  #attempt = new AbortController();
+
+  /** @param {Options} options */
+  constructor(options) {
+    const environment = environmentWith(options.environment);
+    const replica = new Replica(options.storage, environment);
+    const transport = new Transport(options, environment);
+    /** @type {<E extends keyof Events>(event: E, detail: Events[E]) => void} */
+    const emit = (event, detail) => this.#emit(event, detail);
+    const took = (/** @type {News} */ news) => this.#took(news);
+    this.#options = options;
+    this.#environment = environment;
+    this.#replica = replica;
+    this.#transport = transport;
+    this.#pusher = new Pusher(options, { replica, transport, emit });
+    this.#reader = new Reader(options, { replica, transport, environment, took });
+  }
+
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {(detail: Events[E]) => void} listener
+   */
+  on(event, listener) {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {Events[E]} detail
+   */
+  #emit(event, detail) {
+    for (const listener of this.#listeners.get(event) ?? []) {
+      // A listener's fault is not the client's.
+      try { listener(detail); } catch (error) { queueMicrotask(() => { throw error; }); }
+    }
+  }
+
+  async start() {
+    const { clientId } = await this.#open();
+    if (this.#running) return;
+    const stop = new AbortController();
+    const name = `mana-sync:${this.#options.app}:${clientId}`;
+    const channel = openChannel(name, this.#environment, (message) => this.#hear(message));
+    const ended = lead(name, this.#environment, stop.signal, () => this.#lead(stop.signal));
+    this.#running = { stop, channel, ended };
+    await this.#say({});
+    channel.say({ ask: true });
+  }
+
+  async stop() {
+    const running = this.#running;
+    this.#running = undefined;
+    running?.stop.abort();
+    await running?.ended;
+    running?.channel.close();
+    await this.#say({ state: "stopped", leader: false });
+  }
+
+  async sync() {
+    await this.#open();
+    const { signal } = new AbortController();
+    await this.#pusher.flush(signal);
+    await this.#reader.pull(signal);
+    await this.#say({});
+  }
+
+  /**
+   * @param {string} table
+   * @param {Record<string, any>} data
+   */
+  async insert(table, { id = newEventId(this.#environment.now()), ...data }) {
+    const values = plain(data);
+    await this.#edit([table, id], (record, now) => insertion(record, [table, id], values, now));
+    return id;
+  }
+
+  /**
+   * @param {string} table
+   * @param {string} id
+   * @param {Record<string, any>} fields
+   */
+  async update(table, id, fields) {
+    const given = Object.entries(fields).map(([name, value]) => [name, value ?? null]);
+    const values = plain(Object.fromEntries(given));
+    await this.#edit([table, id], (record, now) => update(record, [table, id], values, now));
+  }
+
+  /**
+   * @param {string} table
+   * @param {string} id
+   */
+  async delete(table, id) {
+    await this.#edit([table, id], deletion);
+  }
+
+  /**
+   * @param {string} table
+   * @param {string} id
+   * @returns {Promise<any>}
+   */
+  async get(table, id) {
+    return rowOf(await this.#replica.get([table, id]));
+  }
+
+  /**
+   * @param {string} table
+   * @returns {Promise<any[]>}
+   */
+  async list(table) {
+    const records = await this.#replica.list(table);
+    return records.map(rowOf).filter((row) => row !== undefined);
+  }
+
+  #open() {
+    const opening = (this.#opened ??= this.#replica.open(this.#options.tables));
+    // What fails once may work the next time.
+    opening.catch(() => (this.#opened = undefined));
+    return opening.then((meta) => {
+      this.#transport.clientId = meta.clientId;
+      return meta;
+    });
+  }
+
+  /**
+   * @param {Key} key
+   * @param {(record: import("./types.js").StoredRecord | undefined, now: number) => import("./types.js").Change | undefined} make
+   */
+  async #edit(key, make) {
+    await this.#open();
+    const made = await this.#replica.edit(key, (record) => make(record, this.#environment.now()));
+    if (!made) return;
+    this.#edited.set();
+    this.#changed([key]);
+    this.#running?.channel.say({ edited: true });
+    await this.#say({});
+  }
+
+  /** @param {Key[]} keys */
+  #changed(keys) {
+    if (!keys.length) return;
+    this.#emit("change", { keys });
+    this.#running?.channel.say({ changed: keys });
+  }
+
+  /** @param {News} news */
+  async #took(news) {
+    const { keys, lost, isMoved } = await this.#replica.apply(news);
+    this.#changed(keys);
+    if (isMoved) this.#emit("spaces", { spaces: news.spaces ?? [], lost });
+  }
+
+  /** What another tab says. @param {{ changed?: Key[], edited?: boolean, ask?: boolean, status?: Status }} message */
+  #hear({ changed, edited, ask, status }) {
+    if (changed) this.#emit("change", { keys: changed });
+    if (this.status.leader && (edited || ask)) {
+      this.#edited.set();
+      void this.#say({}, true);
+    }
+    if (status && !this.status.leader) this.#emit("status", (this.status = { ...status, leader: false }));
+  }
+
+  /**
+   * Tells of a new status; the leader's is that of all tabs.
+   * @param {Partial<Status>} changed
+   * @param {boolean} [asked]
+   */
+  async #say(changed, asked = false) {
+    const before = JSON.stringify(this.status);
+    this.status = { ...this.status, ...changed };
+    const pending = await this.#replica.pending();
+    this.status = { ...this.status, pending };
+    const isSame = JSON.stringify(this.status) === before;
+    if (!isSame) this.#emit("status", this.status);
+    if (this.status.leader && (asked || !isSame)) this.#running?.channel.say({ status: this.status });
+  }
+
+  /** What the leader does until it is stopped. @param {AbortSignal} signal */
+  async #lead(signal) {
+    const { network } = this.#environment;
+    const online = () => this.#networks.forEach((latch) => latch.set());
+    const offline = () => this.#attempt.abort(new SyncError("offline", "there is no network"));
+    network?.addEventListener("online", online);
+    network?.addEventListener("offline", offline);
+    await this.#say({ leader: true, state: "connecting" });
+    const [toPush, toRead] = this.#networks;
+    await Promise.all([
+      this.#repeat(signal, toPush, async (reset) => {
+        const left = await this.#pusher.flush(signal);
+        reset();
+        if (left) await this.#say({ error: undefined });
+        await this.#edited.wait(this.#environment, signal);
+      }),
+      this.#repeat(signal, toRead, (reset) => this.#read(signal, reset)),
+    ]);
+    network?.removeEventListener("online", online);
+    network?.removeEventListener("offline", offline);
+  }
+
+  /**
+   * Pages, then the stream until it ends.
+   * @param {AbortSignal} signal
+   * @param {() => void} reset
+   */
+  async #read(signal, reset) {
+    const attempt = (this.#attempt = new AbortController());
+    const end = () => attempt.abort();
+    signal.addEventListener("abort", end);
+    try {
+      await this.#say({ state: "connecting" });
+      await this.#reader.pull(attempt.signal);
+      const pause = await this.#reader.follow(attempt.signal, () => {
+        reset();
+        if (this.status.state !== "live") void this.#say({ state: "live", error: undefined });
+      });
+      await new Latch().wait(this.#environment, signal, pause);
+    } finally {
+      signal.removeEventListener("abort", end);
+    }
+  }
+
+  /**
+   * Does `work` again and again, at a slower pace while it fails.
+   * @param {AbortSignal} signal
+   * @param {Latch} network
+   * @param {(reset: () => void) => Promise<void>} work
+   */
+  async #repeat(signal, network, work) {
+    const { random, isOnline } = this.#environment;
+    const pace = backoff(random, this.#options.retry);
+    while (!signal.aborted) {
+      try {
+        if (!isOnline()) throw new SyncError("offline", "there is no network");
+        await work(pace.reset);
+      } catch (thrown) {
+        if (signal.aborted) return;
+        const error = thrown instanceof SyncError ? thrown : new SyncError("storage", String(thrown), { cause: thrown });
+        this.#emit("error", error);
+        const state = error.status === undefined && error.code !== "storage" ? "offline" : "waiting";
+        await this.#say({ state, error: { code: error.code, message: error.message } }).catch(() => {});
+        // Longer than the server asks for, never shorter.
+        await new Latch().wait(this.#environment, signal, error.retryAfter);
+        await network.wait(this.#environment, signal, pace.next());
+      }
+    }
+  }
+}
+
+/**
+ * As others will see it: JSON.
+ * @param {Record<string, any>} values
+ * @returns {Record<string, Json>}
+ */
+const plain = (values) => JSON.parse(JSON.stringify(values));
