@@ -1,0 +1,52 @@
+"""Checks every artefact in deploy/: one line each, with what checked it."""
+
+import subprocess
+import sys
+
+import agreement
+import database
+import image
+import ingress
+import kubernetes
+import monitoring
+import unit
+from common import DEPLOY, WORK, Awaited, Failed
+
+CHECKS = [
+    *image.CHECKS, *kubernetes.CHECKS, *ingress.CHECKS, *unit.CHECKS, *monitoring.CHECKS,
+    *database.CHECKS, *agreement.CHECKS,
+]
+
+
+def main():
+    WORK.mkdir(parents=True, exist_ok=True)
+    if sys.argv[1:] == ["--write"]:
+        kubernetes.write_rules()
+    elif sys.argv[1:]:
+        sys.exit("usage: scripts/check-deploy [--write]")
+    failures, seen = 0, {"README.md"}
+    for artefacts, check in CHECKS:
+        seen.update(artefacts)
+        try:
+            say("ok", artefacts, check())
+        except Awaited as missing:
+            say("SKIP", artefacts, f"NOT CHECKED: deploy/{missing} is not here yet")
+        except (Failed, OSError, KeyError, subprocess.SubprocessError) as error:
+            failures += 1
+            say("WRONG", artefacts, f"{error}" or repr(error))
+    files = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*") if path.is_file()}
+    # What an operator filled in is none of ours.
+    for name in sorted(files - seen - {".env"}):
+        failures += 1
+        say("WRONG", [name], "nothing checks it")
+    if failures:
+        sys.exit(f"check-deploy: {failures} of {len(CHECKS)} checks failed")
+    print(f"check-deploy: {len(files)} artefacts are well")
+
+
+def say(grade, artefacts, how):
+    for name in artefacts:
+        print(f"{grade:5} {name:50} {how}", flush=True)
+
+
+main()
