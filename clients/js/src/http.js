@@ -71,6 +71,7 @@ export class Transport {
   async #send(path, init, token) {
     const headers = { Authorization: `Bearer ${token}`, "X-Client-Id": this.clientId };
     try {
+      init.signal.throwIfAborted();
       return await this.#environment.fetch(this.#urls[this.#at] + path, { ...init, headers, cache: "no-store" });
     } catch (error) {
       throw this.failed(error, init.signal);

@@ -58,7 +58,7 @@ export class Reader {
     const silence = timed(environment, signal, SILENCE);
     try {
       const response = await transport.request(`${this.#path}/stream?${this.#query(cursor)}`, { signal: silence.signal });
-      for await (const { event, data, retry } of eventsOf(response, silence.again)) {
+      for await (const { event, data, retry } of eventsOf(response, silence)) {
         opened();
         const pause = await this.#take(/** @type {Name} */ (event), data, retry);
         if (pause !== undefined) return pause;
@@ -95,20 +95,25 @@ export class Reader {
 
 /**
  * @param {Response} response
- * @param {() => void} alive called at each chunk
+ * @param {ReturnType<typeof timed>} silence
  */
-async function* eventsOf(response, alive) {
+async function* eventsOf(response, { signal, again }) {
   const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
   const decoder = new TextDecoder();
   const parse = eventParser();
+  const cancel = () => void reader.cancel().catch(() => {});
+  // Not every fetch ends a body that is being read.
+  signal.addEventListener("abort", cancel);
   try {
     for (;;) {
+      signal.throwIfAborted();
       const { done, value } = await reader.read();
+      signal.throwIfAborted();
       if (done) return;
-      alive();
+      again();
       yield* parse(decoder.decode(value, { stream: true }));
     }
   } finally {
-    reader.cancel().catch(() => {});
+    cancel();
   }
 }

@@ -43,7 +43,9 @@ export class Device {
   #fetch = async (url, init) => {
     const network = this.#network.signal;
     if (network.aborted) throw new TypeError("there is no network");
+    // Not AbortSignal.any: what it gives may be collected while it is listened to (Node 20).
     const both = new AbortController();
+    init.signal.throwIfAborted();
     for (const signal of [init.signal, network]) signal.addEventListener("abort", () => both.abort(signal.reason));
     const answer = await fetch(url, { ...init, signal: both.signal });
     if (init.method === "POST" && answer.ok && this.#random() < this.loss) {

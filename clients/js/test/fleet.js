@@ -45,7 +45,7 @@ function beforeEnd(run, what, look) {
   return Promise.race([eventually(what, look), ended]);
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
   const { port } = server.address();

@@ -108,3 +108,15 @@ test("a push without an answer is given up after a minute, and sent again", asyn
   assert.deepEqual(times("push"), [0, 60_500]);
   assert.equal(bodies[0], bodies[1]);
 });
+
+test("a stop ends a stream, whatever the fetch makes of the signal, and opens no other", async (t) => {
+  const { client, times, until } = world(t, (kind) => {
+    if (kind !== "stream") return page();
+    return new Response(new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode(": deaf\n")) }));
+  });
+  await client.start();
+  await until("stream", 1);
+  await client.stop();
+  assert.equal(client.status.state, "stopped");
+  assert.equal(times("stream").length, 1);
+});

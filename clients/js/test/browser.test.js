@@ -1,0 +1,163 @@
+// The todo example in Chromium: IndexedDB, two tabs of one profile, another device, a network that
+// goes, a node that is killed.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { Fleet, eventually, freePort } from "./fleet.js";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript" };
+
+/** @type {Fleet} */
+let fleet;
+let browser, origin, files;
+const faults = [];
+
+before(async () => {
+  const port = await freePort();
+  origin = `http://localhost:${port}`;
+  files = createServer(async ({ url }, response) => {
+    let path = join(ROOT, normalize(new URL(url, origin).pathname));
+    if (path.endsWith("/")) path += "index.html";
+    try {
+      const text = await readFile(path);
+      response.writeHead(200, { "Content-Type": TYPES[extname(path)] ?? "text/plain" }).end(text);
+    } catch {
+      response.writeHead(204).end();
+    }
+  });
+  await new Promise((ready) => files.listen(port, ready));
+  fleet = await Fleet.start({ replicas: 2, flags: [`--cors-origins=${origin}`] });
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    // Chromium's sandbox refuses root.
+    args: process.getuid() === 0 ? ["--no-sandbox"] : [],
+  });
+});
+
+after(async () => {
+  await browser?.close();
+  files.close();
+  await fleet?.stop();
+});
+
+/** A profile of a user: what its tabs share. */
+async function profile(user, seconds = 3600) {
+  const context = await browser.newContext();
+  const token = await fleet.token(user, seconds);
+  await context.addInitScript((token) => (sessionStorage.token ??= token), token);
+  const streams = [];
+  context.on("request", (request) => request.url().includes("/stream?") && streams.push(request));
+  const open = async (nodes = fleet.urls) => {
+    const page = await context.newPage();
+    page.on("pageerror", (error) => faults.push(error.stack));
+    page.on("console", (message) => {
+      // What Chromium itself says of a node that is away.
+      if (message.type() === "error" && !message.text().includes("net::ERR_")) faults.push(message.text());
+    });
+    await page.goto(`${origin}/examples/todo/?user=${user}${nodes.map((url) => `&node=${url}`).join("")}`);
+    return page;
+  };
+  return { context, open, streams };
+}
+
+const add = async (page, title) => {
+  await page.fill("input[name=title]", title);
+  await page.click("text=Add");
+};
+const shows = (page, titles) =>
+  eventually(`the titles ${titles}`, async () => {
+    assert.deepEqual(await page.locator("li span").allTextContents(), titles);
+    return true;
+  });
+const says = (page, text) => page.locator("[role=status]", { hasText: text }).waitFor();
+
+test("two tabs sync by one stream; the other one takes over when it is closed", async () => {
+  const [mine, other] = [await profile("anna"), await profile("anna")];
+  const first = await mine.open();
+  await says(first, "live · this tab syncs");
+  const second = await mine.open();
+  const device = await other.open(fleet.urls.toReversed());
+  await says(second, "live");
+  await says(device, "live · this tab syncs");
+
+  await add(second, "Milk");
+  for (const page of [first, second, device]) await shows(page, ["Milk"]);
+  await add(device, "Bread");
+  for (const page of [first, second, device]) await shows(page, ["Milk", "Bread"]);
+  assert.equal(mine.streams.length, 1, "one stream for both tabs");
+  assert.doesNotMatch(await second.locator("[role=status]").textContent(), /this tab syncs/);
+
+  await first.close();
+  await says(second, "live · this tab syncs");
+  await device.locator("li", { hasText: "Milk" }).getByRole("checkbox").check();
+  await eventually("the check", () => second.locator("li", { hasText: "Milk" }).getByRole("checkbox").isChecked());
+  await second.locator("li", { hasText: "Bread" }).getByText("Remove").click();
+  await shows(device, ["Milk"]);
+  await Promise.all([mine.context.close(), other.context.close()]);
+});
+
+test("edits without a network outlive their tab, and are pushed by the next one", async () => {
+  const [mine, other] = [await profile("ben"), await profile("ben")];
+  const [page, device] = [await mine.open(), await other.open()];
+  await Promise.all([says(page, "live"), says(device, "live")]);
+  await mine.context.setOffline(true);
+  await says(page, "offline");
+  await add(page, "offline");
+  await says(page, "1 to push");
+  await shows(page, ["offline"]);
+  await add(device, "meanwhile");
+  await page.close();
+  await shows(device, ["meanwhile"]);
+
+  await mine.context.setOffline(false);
+  const next = await mine.open();
+  for (const one of [next, device]) await shows(one, ["offline", "meanwhile"]);
+  await mine.context.setOffline(true);
+  await says(next, "offline");
+  await add(next, "again");
+  await mine.context.setOffline(false);
+  await says(next, "live");
+  await shows(device, ["offline", "meanwhile", "again"]);
+  await Promise.all([mine.context.close(), other.context.close()]);
+});
+
+test("a device goes on at the other node when its own is killed", async () => {
+  const [mine, other] = [await profile("cleo"), await profile("cleo")];
+  const [page, device] = [await mine.open(), await other.open(fleet.urls.toReversed())];
+  await Promise.all([says(page, "live"), says(device, "live")]);
+  await fleet.replicas[0].stop("SIGKILL");
+  await add(device, "Milk");
+  await shows(page, ["Milk"]);
+  await says(page, "live");
+  await add(page, "Eggs");
+  await shows(device, ["Milk", "Eggs"]);
+  await fleet.replicas[0].start();
+  await Promise.all([mine.context.close(), other.context.close()]);
+});
+
+test("a token that runs out is replaced, by a person here", async () => {
+  const { context, open } = await profile("dora", 2);
+  const asked = [];
+  context.on("dialog", async (dialog) => {
+    asked.push(dialog.message());
+    await dialog.accept(await fleet.token("dora"));
+  });
+  const page = await open();
+  await says(page, "live");
+  await eventually("the question", () => asked.length > 0);
+  await says(page, "live");
+  await add(page, "Milk");
+  await shows(page, ["Milk"]);
+  await eventually("the push", async () => (await fleet.log("todo", "tasks", "dora")).length === 1);
+  assert.equal(asked.length, 1);
+  await context.close();
+});
+
+test("no page has reported a fault", () => {
+  assert.deepEqual(faults, []);
+});
