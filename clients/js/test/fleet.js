@@ -42,7 +42,11 @@ function run(args) {
 /** What `look` finds, unless the process ends before. */
 function beforeEnd(run, what, look) {
   const ended = run.ended.then((why) => Promise.reject(new Error(`${what}: ended with ${why}: ${run.err}`)));
-  return Promise.race([eventually(what, look), ended]);
+  // A new database is written to disk, which others may keep busy.
+  const found = eventually(what, look, 120_000).catch((error) => {
+    throw new Error(`${error.message}; it says: ${run.out}${run.err}`, { cause: error });
+  });
+  return Promise.race([found, ended]);
 }
 
 export async function freePort() {
