@@ -280,7 +280,9 @@ async fn accept(server: Server, connections: TaskTracker, stop: CancellationToke
 /// One sentence that says what is wrong.
 pub async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     config.check()?;
-    let _lines = telemetry::start_logging(&config.log.log_filter, config.log.log_format)?;
+    let log = &config.log;
+    let collector = log.otlp_endpoint.as_ref();
+    let _logging = telemetry::start_logging(&log.log_filter, log.log_format, collector)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let node = tokio::select! {

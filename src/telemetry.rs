@@ -3,6 +3,9 @@
 //! Both belong to the process, not to a node: tests run several nodes in one process, so starting
 //! them again is no error.
 
+#[cfg(feature = "otel")]
+mod otel;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,8 +14,11 @@ use clap::ValueEnum;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+use url::Url;
 
 use crate::metrics::{self, Kind, Unit};
 
@@ -54,30 +60,68 @@ pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
 
 /// Sends log lines to standard error from now on, unless somebody has set up logging before. A
 /// thread writes them, so that nobody waits for who reads them; lines that find its queue full are
-/// lost, and counted. What is returned is to be kept until the end: dropped, it writes what is left.
+/// lost, and counted. Traces go to `collector`, where this build can. What is returned is to be kept
+/// until the end: dropped, it writes what is left.
 ///
 /// # Errors
-/// [`ParseError`] where `directives` are none.
-pub fn start_logging(directives: &str, format: LogFormat) -> Result<WorkerGuard, ParseError> {
+/// [`LogError`].
+pub fn start_logging(
+    directives: &str,
+    format: LogFormat,
+    collector: Option<&Url>,
+) -> Result<Logging, LogError> {
     let filter = filter(directives)?;
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(MAX_LINES)
         .thread_name("log")
         .finish(std::io::stderr());
     let lost = writer.error_counter();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(writer);
-    // An error says that logging is set up already.
-    let started = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
-    if started.is_ok() {
+    #[cfg(feature = "otel")]
+    let traces = collector.map(otel::Traces::start).transpose()?;
+    let all = tracing_subscriber::registry();
+    #[cfg(feature = "otel")]
+    let all = all.with(traces.as_ref().map(otel::Traces::layer));
+    // An error says that logging is set up already.
+    if all.with(lines.with_filter(filter)).try_init().is_ok() {
         LOST_LINES.set(lost).ok();
     }
-    Ok(guard)
+    #[cfg(not(feature = "otel"))]
+    if collector.is_some() {
+        tracing::warn!("a collector is named, but this build sends no traces (feature otel)");
+    }
+    Ok(Logging {
+        #[cfg(feature = "otel")]
+        _traces: traces,
+        _lines: guard,
+    })
+}
+
+/// Writes log lines, and sends traces, as long as it lives.
+pub struct Logging {
+    #[cfg(feature = "otel")]
+    _traces: Option<otel::Traces>,
+    _lines: WorkerGuard,
+}
+
+/// Why nothing is logged.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter's directives are none.
+    #[error(transparent)]
+    Filter(#[from] ParseError),
+    /// Traces can't be sent.
+    #[cfg(feature = "otel")]
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
 /// Why no metrics are gathered.
@@ -129,8 +173,8 @@ mod tests {
         metrics::catch_up();
         assert!(metrics_handle().unwrap().render().contains("mana_sync_catch_ups_total 1\n"));
         first.run_upkeep();
-        let _lines = start_logging("info", LogFormat::Json).unwrap();
-        let _none = start_logging("warn", LogFormat::Text).unwrap();
-        start_logging("mana_sync=loud", LogFormat::Text).unwrap_err();
+        let _lines = start_logging("info", LogFormat::Json, None).unwrap();
+        let _none = start_logging("warn", LogFormat::Text, None).unwrap();
+        assert!(start_logging("mana_sync=loud", LogFormat::Text, None).is_err());
     }
 }

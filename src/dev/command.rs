@@ -131,7 +131,7 @@ pub(super) struct Fleet {
 /// [`DevError`], a sentence.
 pub async fn run(args: &DevArgs) -> Result<(), DevError> {
     // What goes wrong is to be seen, and nothing else beside the guide. A second start is no error.
-    let _lines = telemetry::start_logging("warn", LogFormat::Text);
+    let _lines = telemetry::start_logging("warn", LogFormat::Text, None);
     let stop = CancellationToken::new();
     let mut interrupt = signals()?;
     let fleet = tokio::select! {

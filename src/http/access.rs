@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use hmac::{Hmac, KeyInit, Mac};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
+use tracing::Span;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::id::UserId;
@@ -141,6 +143,52 @@ impl Asked {
             request_id = self.id.to_str().ok(),
             "ended"
         );
+    }
+}
+
+/// What traces are made of, where they are: a request, as part of its caller's trace.
+pub(super) fn span(method: &str, route: &'static str, headers: &HeaderMap) -> Span {
+    let span = tracing::debug_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+    );
+    #[cfg(feature = "otel")]
+    if !span.is_disabled() {
+        parent::follow(&span, headers);
+    }
+    #[cfg(not(feature = "otel"))]
+    let _ = headers;
+    span
+}
+
+/// Reads `traceparent` and `tracestate`.
+#[cfg(feature = "otel")]
+mod parent {
+    use axum::http::{HeaderMap, HeaderName};
+    use opentelemetry::propagation::{Extractor, TextMapPropagator};
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use tracing::Span;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+    struct Headers<'a>(&'a HeaderMap);
+
+    impl Extractor for Headers<'_> {
+        fn get(&self, key: &str) -> Option<&str> {
+            self.0.get(key).and_then(|value| value.to_str().ok())
+        }
+
+        fn keys(&self) -> Vec<&str> {
+            self.0.keys().map(HeaderName::as_str).collect()
+        }
+    }
+
+    pub(super) fn follow(span: &Span, headers: &HeaderMap) {
+        // Refused where the span is in no trace, which is no loss.
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Instrument;
 
 use super::Api;
-use super::access::{Peer, REQUEST_ID};
+use super::access::{Peer, REQUEST_ID, span};
 use crate::metrics;
 
 /// The patterns of the router's paths.
@@ -41,11 +42,14 @@ pub(super) async fn measure(
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address);
     let asked = api.access.asked(peer, request.headers());
     request.extensions_mut().insert(Arc::clone(&asked));
-    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.and_then(|route| known(route.as_str())).unwrap_or("none");
     let method = request.method().clone();
-    let mut response = next.run(request).await;
-    let route = route.as_ref().and_then(|route| known(route.as_str())).unwrap_or("none");
-    let (method, status) = (method.as_str(), response.status().as_u16());
+    let method = method.as_str();
+    let span = span(method, route, request.headers());
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    span.record("http.response.status_code", status);
     metrics::http_request(route, method, status, begun.elapsed());
     asked.answered(method, route, status);
     response.headers_mut().insert(REQUEST_ID, asked.id().clone());

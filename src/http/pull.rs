@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use tracing::{Instrument, debug_span};
 
 use super::Api;
 use super::answer;
@@ -38,7 +39,7 @@ pub(super) async fn pull(
     let since = since.ok_or_else(|| ApiError::Invalid("the parameter since is missing".into()))?;
     let max_rows = params.get("limit").map_or(Ok(PAGE_ROWS), limit)?;
     let wanted = Wanted { max_rows, ..Wanted::new(&tables, Cursor::parse(since)) };
-    let page = api.page(&caller.reader(), &wanted).await?;
+    let page = api.page(&caller.reader(), &wanted).instrument(debug_span!("read")).await?;
     let out = json(&page, &[]);
     let room = answer::room(&caller.share, Flow::Answers, out.len())?;
     Ok(respond(out, room))

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use tracing::{Instrument, debug_span};
 
 use super::error::ApiError;
 use super::extract::Caller;
@@ -48,15 +49,18 @@ async fn store_and_read(
     let changes: Arc<[NewChange]> = changes.into();
     let (mut unpublished, mut own) = (Vec::new(), None);
     // Before the append, so that a member's change enters its space at once.
-    let fresh = api.members.refresh(writer.reader().user()).await;
+    let fresh =
+        api.members.refresh(writer.reader().user()).instrument(debug_span!("members")).await;
     if !changes.is_empty() {
         let turn = caller.share.turn(changes.len(), api.writer.patience()).await?;
-        let stored = api.writer.push(&writer, Arc::clone(&changes), &held).await?;
+        let stored = api.writer.push(&writer, Arc::clone(&changes), &held);
+        let stored = stored.instrument(debug_span!("store", changes = changes.len())).await?;
         drop(turn);
         (unpublished, own) = (stored.unpublished, Some(stored.own));
     }
     let wanted = Wanted::new(&Tables::All, since);
-    let page = match api.page_with(writer.reader(), &wanted, fresh, own.as_ref()).await {
+    let page = api.page_with(writer.reader(), &wanted, fresh, own.as_ref());
+    let page = match page.instrument(debug_span!("read")).await {
         // What is stored is acknowledged: an old client would send it again under other ids.
         Err(error) if !changes.is_empty() => {
             tracing::warn!(%error, "a push was stored, and the page of its answer not read");

@@ -28,4 +28,6 @@ mod session;
 mod smoke;
 mod store;
 mod streams;
+#[cfg(feature = "otel")]
+mod traces;
 mod writer;

@@ -29,7 +29,7 @@ pub async fn serve(world: &World, flags: &[&str]) -> Process {
 }
 
 /// The same, with variables of its own, ready or not.
-fn launch(world: &World, flags: &[&str], variables: &[(&str, &str)]) -> Process {
+pub fn launch(world: &World, flags: &[&str], variables: &[(&str, &str)]) -> Process {
     let (own, port) = (world.flags(), free_port());
     let port_flag = format!("--port={port}");
     let own = own.iter().map(String::as_str).chain([port_flag.as_str()]);
