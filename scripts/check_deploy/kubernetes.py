@@ -96,7 +96,7 @@ def monitor():
 
 
 def rule():
-    awaited("prometheus/rules.yaml")
+    awaited("prometheus/rules.yaml", RULES)
     resource(RULES, operator.PrometheusRule)
     require(read(RULES) == generated(), "it is not what rules.yaml says: scripts/check-deploy --write")
     return "the operator's schema (cloudcoil); generated anew from rules.yaml and compared"

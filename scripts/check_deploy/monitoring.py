@@ -14,11 +14,15 @@ def metrics():
 
 
 def known(text):
-    """Requires that the metrics named in a text are the node's."""
-    names = set(re.findall(r"\bmana_sync_\w+", text)) - {"mana_sync_streams"}
+    """Requires that the metrics named in a text are the node's, or recorded by rules.yaml."""
+    names = set(re.findall(r"(?<![:\w])mana_sync_\w+(?![:\w])", text)) - {"mana_sync_streams"}
     names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
-    # What rules record has colons in its name, and is not looked for here.
     require(names <= metrics(), f"no such metric: {sorted(names - metrics())}")
+    recorded = set(re.findall(r"\b\w+:mana_sync_\w+:\w+", text))
+    if recorded:
+        rules = {rule.get("record") for group in load("prometheus/rules.yaml")[0]["groups"]
+                 for rule in group["rules"]}
+        require(recorded <= rules, f"recorded by no rule: {sorted(recorded - rules)}")
 
 
 def prometheus():
