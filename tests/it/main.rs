@@ -13,6 +13,7 @@ mod doctor;
 mod exposure;
 mod failover;
 mod faults;
+mod ingress;
 mod isolation;
 mod latency;
 mod linger;

@@ -9,7 +9,8 @@ mod logs;
 mod lookups;
 mod process;
 
-pub use process::{Process, free_port};
+pub use drain::{WebSocket, websocket};
+pub use process::{Process, free_port, lasting_port};
 
 use crate::support::World;
 
@@ -30,7 +31,12 @@ pub async fn serve(world: &World, flags: &[&str]) -> Process {
 
 /// The same, with variables of its own, ready or not.
 pub fn launch(world: &World, flags: &[&str], variables: &[(&str, &str)]) -> Process {
-    let (own, port) = (world.flags(), free_port());
+    launch_at(free_port(), world, flags, variables)
+}
+
+/// The same, on this port.
+pub fn launch_at(port: u16, world: &World, flags: &[&str], variables: &[(&str, &str)]) -> Process {
+    let own = world.flags();
     let port_flag = format!("--port={port}");
     let own = own.iter().map(String::as_str).chain([port_flag.as_str()]);
     let flags: Vec<&str> = own.chain(flags.iter().copied()).collect();

@@ -72,6 +72,14 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Has it end as SIGTERM does, and waits for that.
+    pub fn terminate(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal("TERM");
+            self.child.wait().unwrap();
+        }
+    }
+
     /// Waits until it has written `what` to its standard output.
     pub async fn says(&self, what: &str) {
         eventually(what, async || self.out().contains(what).then_some(())).await;
@@ -111,6 +119,13 @@ impl Drop for Process {
 /// A port that nobody listens on at the moment.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A port that nobody listens on at the moment, and that stays free while whoever had it is away:
+/// the system gives none of these to connections that go out.
+pub fn lasting_port() -> u16 {
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(20_000..30_000)).find(is_free).unwrap()
 }
 
 /// Whether a process is there (and is no zombie that nobody has waited for).

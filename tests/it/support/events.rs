@@ -1,6 +1,7 @@
 //! A stream, split by hand as clients in the field do.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use reqwest::Response;
 use serde_json::Value;
@@ -38,8 +39,13 @@ impl Events {
 
     /// The next event, whatever it is; `None` where the stream has ended.
     pub async fn next(&mut self) -> Option<Event> {
-        let next = timeout(PATIENCE, self.read()).await;
-        next.unwrap_or_else(|_| panic!("no event within {PATIENCE:?}"))
+        self.next_within(PATIENCE).await
+    }
+
+    /// The same, which may take so long.
+    pub async fn next_within(&mut self, patience: Duration) -> Option<Event> {
+        let next = timeout(patience, self.read()).await;
+        next.unwrap_or_else(|_| panic!("no event within {patience:?}"))
     }
 
     async fn read(&mut self) -> Option<Event> {
