@@ -3,6 +3,8 @@
 //! Invariant: an event is handed out whole or not at all, wherever the bytes were cut and whenever
 //! the reading was given up, so that its cursor may be kept.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
 
 use crate::Outcome;
@@ -31,6 +33,8 @@ pub(crate) struct Event {
     pub(crate) name: String,
     /// What its `data:` line says.
     pub(crate) data: BytesMut,
+    /// When to come back, where its `retry:` line says so.
+    pub(crate) retry: Option<Duration>,
 }
 
 /// Where in the body the next byte of the connection stands.
@@ -133,7 +137,7 @@ fn take_event(read: &mut BytesMut, searched: &mut usize) -> Option<Event> {
     };
     *searched = 0;
     let mut text = read.split_to(from + end + 2);
-    let mut event = Event { name: String::new(), data: BytesMut::new() };
+    let mut event = Event { name: String::new(), data: BytesMut::new(), retry: None };
     while let Some(end) = memchr::memchr(b'\n', &text) {
         let mut line = text.split_to(end + 1);
         line.truncate(end);
@@ -141,6 +145,9 @@ fn take_event(read: &mut BytesMut, searched: &mut usize) -> Option<Event> {
             event.name = String::from_utf8_lossy(line.get(7..).unwrap_or_default()).into_owned();
         } else if line.starts_with(b"data: ") {
             event.data = line.split_off(6);
+        } else if let Some(millis) = line.strip_prefix(b"retry: ") {
+            let millis = std::str::from_utf8(millis).ok().and_then(|digits| digits.parse().ok());
+            event.retry = millis.map(Duration::from_millis);
         }
     }
     Some(event)
@@ -152,7 +159,7 @@ mod tests {
 
     #[test]
     fn events_are_whole_however_their_bytes_are_cut() {
-        let raw = b"10\r\nevent: spaces\nda\r\nA;x=y\r\nta: {}\n\nev\r\n1b\r\nent: changes\nid: 7\ndata: [1\
+        let raw = b"10\r\nevent: spaces\nda\r\nA;x=y\r\nta: {}\n\nev\r\n25\r\nent: changes\nid: 7\nretry: 70\ndata: [1\
             \r\n3\r\n]\n\n\r\n0\r\n\r\n";
         for cut in 0..raw.len() {
             let (mut body, mut searched, mut found) = (BytesMut::new(), 0, Vec::new());
@@ -161,11 +168,14 @@ mod tests {
                 unread.extend_from_slice(part);
                 state = state.take(&mut unread, &mut body).unwrap();
                 while let Some(event) = take_event(&mut body, &mut searched) {
-                    found.push((event.name, event.data.to_vec()));
+                    found.push((event.name, event.data.to_vec(), event.retry));
                 }
             }
-            let expected =
-                [("spaces".to_owned(), b"{}".to_vec()), ("changes".to_owned(), b"[1]".to_vec())];
+            let retry = Some(Duration::from_millis(70));
+            let expected = [
+                ("spaces".to_owned(), b"{}".to_vec(), None),
+                ("changes".to_owned(), b"[1]".to_vec(), retry),
+            ];
             assert_eq!(found, expected, "cut at {cut}");
             assert_eq!(state, Body::Over);
         }

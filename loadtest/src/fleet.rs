@@ -90,6 +90,16 @@ impl Ground {
 
     /// Starts a node on a database, with further flags of `mana-sync serve`.
     pub(crate) async fn node(&self, database: &str, flags: &[&str]) -> Outcome<NodeProcess> {
+        self.node_at(free_port()?, database, flags).await
+    }
+
+    /// The same, on this port.
+    pub(crate) async fn node_at(
+        &self,
+        port: u16,
+        database: &str,
+        flags: &[&str],
+    ) -> Outcome<NodeProcess> {
         let issuer = format!("http://{}", self.issuer_address);
         let mut all = vec![
             format!("--database-url={database}"),
@@ -106,7 +116,7 @@ impl Ground {
         let name = |flag: &str| flag.split('=').next().map(str::to_owned);
         all.retain(|own| flags.iter().all(|flag| name(flag) != name(own)));
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let node = NodeProcess::launch(&all, Stdio::inherit(), &[]).await?;
+        let node = NodeProcess::launch_at(port, &all, Stdio::inherit(), &[]).await?;
         node.ready().await?;
         Ok(node)
     }
@@ -120,7 +130,15 @@ impl NodeProcess {
         log: Stdio,
         variables: &[(&str, String)],
     ) -> Outcome<Self> {
-        let port = free_port()?;
+        Self::launch_at(free_port()?, flags, log, variables).await
+    }
+
+    async fn launch_at(
+        port: u16,
+        flags: &[String],
+        log: Stdio,
+        variables: &[(&str, String)],
+    ) -> Outcome<Self> {
         let child = Command::new(std::env::current_exe()?)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .arg("node")
@@ -178,4 +196,12 @@ impl NodeProcess {
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> Outcome<u16> {
     Ok(StdListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// A port that nobody listens on at the moment, and that stays free while whoever had it is away:
+/// the system gives none of these to connections that go out.
+pub(crate) fn lasting_port() -> Outcome<u16> {
+    let is_free = |port: &u16| StdListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..30_000)).take(1_000);
+    Ok(ports.into_iter().find(is_free).ok_or("no port is free")?)
 }

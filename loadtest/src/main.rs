@@ -25,6 +25,7 @@ mod progress;
 mod proxy;
 mod push;
 mod report;
+mod rollout;
 mod scale;
 mod signals;
 mod soak;
@@ -71,6 +72,9 @@ enum Command {
     Soak(soak::Args),
     /// Everything goes wrong, and nothing may be lost; exits with 1 where something is.
     Chaos(chaos::Args),
+    /// Each node of a fleet behind nginx is replaced under load; exits with 1 where a client would
+    /// notice more than a reconnect.
+    Rollout(rollout::Args),
     /// What a quiet user feels of another who pushes at full speed.
     Fair(fair::Args),
     /// A new device that reads all its user has: by pull and by stream, against `COPY`.
@@ -139,6 +143,7 @@ async fn run(command: Command) -> Outcome {
         Command::Mixed(args) => mixed::run(args).await,
         Command::Soak(args) => soak::run(args).await,
         Command::Chaos(args) => chaos::run(args).await,
+        Command::Rollout(args) => rollout::run(args).await,
         Command::Hydrate(args) => hydrate::run(args).await,
         Command::Node(args) => {
             #[cfg(feature = "mutants")]

@@ -32,6 +32,16 @@ pub(crate) struct Nginx {
     _folder: Folder,
 }
 
+/// The project's own configuration, on this port before three nodes.
+pub(crate) fn shipped(port: u16, nodes: &[u16]) -> String {
+    let text = include_str!("../../deploy/nginx/mana-sync.conf")
+        .replace("listen 80 ", &format!("listen 127.0.0.1:{port} "))
+        .replace("access_log /dev/stdout ", "access_log /dev/null ");
+    nodes.iter().zip(1..).fold(text, |text, (node, number)| {
+        text.replace(&format!("node-{number}:3050"), &format!("127.0.0.1:{node}"))
+    })
+}
+
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
 
