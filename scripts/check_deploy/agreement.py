@@ -119,7 +119,7 @@ def limits():
     heartbeat = int(re.search(r"HEARTBEAT: Duration = Duration::from_secs\((\d+)\)", source)[1])
     patience = {
         "nginx/mana-sync.conf": r"stream\$ \{[^}]*proxy_read_timeout (\d+)s;",
-        "haproxy/haproxy.cfg": r"\nbackend streams\n[^#]*timeout server (\d+)s",
+        "haproxy/haproxy.cfg": r"\nbackend streams\n(?:    .*\n)*?    timeout server (\d+)s",
         "k8s/ingress.yaml": r'proxy-read-timeout: "(\d+)"',
     }
     for name, pattern in patience.items():
