@@ -27,7 +27,7 @@ pub fn http_request(route: &'static str, method: &str, status: u16, took: Durati
 }
 
 /// Clients can invent methods, and each would be a time series.
-fn known_method(method: &str) -> &'static str {
+pub(crate) fn known_method(method: &str) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("other")
 }

@@ -55,7 +55,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`ParseError`] where one of them is none.
 pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(directives)
+    let filter = EnvFilter::try_new(directives)?;
+    // It tells every message, tokens included, at the finest level.
+    Ok(filter.add_directive("tungstenite=info".parse()?))
 }
 
 /// Sends log lines to standard error from now on, unless somebody has set up logging before. A

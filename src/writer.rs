@@ -66,7 +66,7 @@ pub struct Stored {
     pub unpublished: Vec<usize>,
 }
 
-/// A push's share of the memory that bodies may take, whatever that is.
+/// A push's share of what is bounded, whatever that is.
 pub type Room = Arc<dyn std::fmt::Debug + Send + Sync>;
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ struct Push {
     changes: Arc<[NewChange]>,
     events: Vec<Uuid>,
     bytes: usize,
-    /// Its share of what all bodies may take, whether somebody still waits for it or not.
+    /// Its share, whether somebody still waits for it or not.
     #[expect(dead_code, reason = "held for its end")]
     room: Room,
     answer: oneshot::Sender<Result<Stored, PushError>>,
@@ -143,7 +143,8 @@ impl Writer {
         waiting(&self.small) + waiting(&self.large)
     }
 
-    /// Stores a changeset, all or none, and waits until this node has heard it.
+    /// Stores a changeset, all or none, and waits until this node has heard it. The push has `begun`
+    /// then, and its time runs since; `room` is held until the writer is done with it.
     ///
     /// # Errors
     /// [`PushError`].
@@ -151,16 +152,15 @@ impl Writer {
         &self,
         writer: &grant::Writer,
         changes: Arc<[NewChange]>,
-        room: &Room,
+        room: Room,
+        begun: Instant,
     ) -> Result<Stored, PushError> {
-        let begun = Instant::now();
         let (answer, answered) = oneshot::channel();
         let bytes = changes.iter().map(weight).sum();
         let events = changes.iter().map(|c| c.event.unwrap_or_else(Uuid::now_v7)).collect();
         let is_large = changes.len() > LARGE_CHANGES || bytes > LARGE_BYTES;
         let queue = if is_large { &self.large } else { &self.small };
-        let (writer, room) = (writer.clone(), Arc::clone(room));
-        let push = Push { writer, changes, events, bytes, room, answer };
+        let push = Push { writer: writer.clone(), changes, events, bytes, room, answer };
         queue.try_send(push).map_err(|_| {
             metrics::overflow("writer_queue");
             PushError::QueueFull
@@ -170,7 +170,7 @@ impl Writer {
             std::mem::forget(answered); // Or nothing would be stored for who waits no more.
             return Ok(Stored { own: Own::default(), unpublished: Vec::new() });
         }
-        let stored = timeout(self.patience, answered).await;
+        let stored = timeout(self.patience.saturating_sub(begun.elapsed()), answered).await;
         let stored = stored.ok().and_then(Result::ok).unwrap_or(Err(PushError::Unconfirmed))?;
         let heard = Instant::now();
         let left = self.patience.saturating_sub(begun.elapsed());

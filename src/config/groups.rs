@@ -261,6 +261,6 @@ pub struct Log {
     pub log_user_key: Option<Secret>,
     /// URL of an OpenTelemetry collector (OTLP over HTTP, without `/v1/traces`) that traces are sent
     /// to. For builds with the feature `otel`, which read other `OTEL_…` variables too.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = web)]
+    #[arg(long = "otel-exporter-otlp-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = web)]
     pub otlp_endpoint: Option<Url>,
 }

@@ -192,7 +192,13 @@ pub(super) fn ip(value: &str) -> Result<IpAddr, &'static str> {
 pub(super) fn network(value: &str) -> Result<IpNet, &'static str> {
     let value = value.trim();
     let address = || value.parse::<IpAddr>().map(IpNet::from);
-    value.parse().or_else(|_| address()).map_err(|_| "is not a network (such as 10.0.0.0/8 or ::1)")
+    let network: Result<IpNet, _> = value.parse().or_else(|_| address());
+    match network.map_err(|_| "is not a network (such as 10.0.0.0/8 or ::1)")? {
+        IpNet::V6(net) if net.addr().to_ipv4_mapped().is_some() => {
+            Err("is not a network as peers are named here (10.0.0.0/8, not ::ffff:10.0.0.0/104)")
+        }
+        network => Ok(network),
+    }
 }
 
 pub(super) fn origin(value: &str) -> Result<Origin, &'static str> {

@@ -88,12 +88,9 @@ impl AccessLog {
     /// The nearest address that is not a trusted proxy's. What stands before it anybody can write.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let trusted = |address: &IpAddr| self.proxies.iter().any(|net| net.contains(address));
-        let lists: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        let mut hops = lists.iter().rev().flat_map(|list| list.rsplit(','));
+        let lists: Vec<&[u8]> =
+            headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
+        let mut hops = lists.iter().rev().flat_map(|list| list.rsplit(|sign| *sign == b','));
         let mut client = peer.to_canonical();
         while trusted(&client) {
             let Some(Some(hop)) = hops.next().map(address) else { break };
@@ -218,10 +215,11 @@ fn trace_id(parent: &HeaderValue) -> Option<&str> {
 }
 
 /// An address as proxies write it, some of them with a port.
-fn address(hop: &str) -> Option<IpAddr> {
-    let hop = hop.trim();
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
     let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
-    hop.parse().or_else(|_| with_port()).ok().map(|address: IpAddr| address.to_canonical())
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().or_else(|_| with_port()).ok().map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -244,7 +242,8 @@ mod tests {
         let client = |peer: &str, forwarded: &[&str]| {
             let mut map = HeaderMap::new();
             for value in forwarded {
-                map.append("x-forwarded-for", value.parse().unwrap());
+                let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+                map.append("x-forwarded-for", value);
             }
             log.client(peer.parse().unwrap(), &map).to_string()
         };
@@ -263,6 +262,10 @@ mod tests {
             ("10.1.2.3", &["unknown"], "10.1.2.3"),
             ("10.1.2.3", &["198.51.100.1, nonsense, 10.9.9.9"], "10.9.9.9"),
             ("10.1.2.3", &[""], "10.1.2.3"),
+            ("10.1.2.3", &["[2001:db8::7]"], "2001:db8::7"),
+            // What is no text does not hide what a proxy wrote behind it, nor lead past it.
+            ("10.1.2.3", &["\u{ff}, 198.51.100.1"], "198.51.100.1"),
+            ("10.1.2.3", &["6.6.6.6", "\u{ff}"], "10.1.2.3"),
         ] {
             assert_eq!(client(peer, forwarded), expected, "{peer} {forwarded:?}");
         }

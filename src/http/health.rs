@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::error::ApiError;
+use super::openapi::shapes::{Health, Refusal};
 use super::room::Flow;
 use crate::metrics as gauges;
 
@@ -18,6 +19,11 @@ use crate::metrics as gauges;
 const DEAF: Duration = Duration::from_secs(30);
 
 /// `GET /health`: what the old server answered.
+#[utoipa::path(
+    get,
+    path = "/health",
+    responses((status = 200, description = "How the node is.", body = Health))
+)]
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
     let (connections, users) = api.presence.counts();
     Json(json!({
@@ -30,11 +36,24 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Json<Value> {
 }
 
 /// `GET /health/live`: the process answers. Never asks the database.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    responses((status = 200, description = "The process answers.", body = String))
+)]
 pub(super) async fn live() -> &'static str {
     "live"
 }
 
 /// `GET /health/ready`: whether to send clients here.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    responses(
+        (status = 200, description = "Clients may be sent here.", body = serde_json::Value),
+        (status = 503, description = "Not at the moment.", body = Refusal)
+    )
+)]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> {
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::NotReady("the node is leaving"));
@@ -54,6 +73,11 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Ap
 }
 
 /// `GET /metrics`: Prometheus text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain"))
+)]
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (size, idle) = api.store.connections();
     gauges::pool(size, idle);

@@ -10,11 +10,12 @@ use axum::response::Response;
 use tracing::Instrument;
 
 use super::Api;
-use super::access::{Peer, REQUEST_ID, span};
+use super::access::{Asked, Peer, REQUEST_ID, span};
 use crate::metrics;
 
 /// The patterns of the router's paths.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 11] = [
+    "/openapi.json",
     "/sync/{app_id}",
     "/sync/{app_id}/pull",
     "/sync/{app_id}/stream",
@@ -31,6 +32,25 @@ fn known(route: &str) -> Option<&'static str> {
     ROUTES.into_iter().find(|known| *known == route)
 }
 
+/// What is said of a request whose client did not wait for the answer.
+const GIVEN_UP: u16 = 499;
+
+/// Says how a request ended, also where its future is dropped.
+struct Ending {
+    asked: Arc<Asked>,
+    method: &'static str,
+    route: &'static str,
+    begun: Instant,
+    status: u16,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        metrics::http_request(self.route, self.method, self.status, self.begun.elapsed());
+        self.asked.answered(self.method, self.route, self.status);
+    }
+}
+
 /// Requests by route and status, and how long the answer's head took. The answer names the request.
 pub(super) async fn measure(
     State(api): State<Arc<Api>>,
@@ -44,14 +64,13 @@ pub(super) async fn measure(
     request.extensions_mut().insert(Arc::clone(&asked));
     let route = request.extensions().get::<MatchedPath>();
     let route = route.and_then(|route| known(route.as_str())).unwrap_or("none");
-    let method = request.method().clone();
-    let method = method.as_str();
+    let method = metrics::known_method(request.method().as_str());
     let span = span(method, route, request.headers());
+    let mut ending = Ending { asked, method, route, begun, status: GIVEN_UP };
     let mut response = next.run(request).instrument(span.clone()).await;
-    let status = response.status().as_u16();
-    span.record("http.response.status_code", status);
-    metrics::http_request(route, method, status, begun.elapsed());
-    asked.answered(method, route, status);
-    response.headers_mut().insert(REQUEST_ID, asked.id().clone());
+    ending.status = response.status().as_u16();
+    span.record("http.response.status_code", ending.status);
+    response.headers_mut().insert(REQUEST_ID, ending.asked.id().clone());
+    drop(ending);
     response
 }

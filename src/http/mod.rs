@@ -13,6 +13,7 @@ mod health;
 mod internal;
 mod linger;
 mod measure;
+mod openapi;
 mod page;
 mod presence;
 mod quota;
@@ -140,6 +141,7 @@ pub enum Serves {
 /// The routes of a port. `origins`: pages of these origins may call.
 pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves) -> Router {
     let mut routes = Router::new()
+        .route("/openapi.json", get(openapi::document))
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready));
@@ -160,11 +162,11 @@ pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves) -> Router 
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(axum::middleware::from_fn(linger::linger))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), measure::measure))
-        .layer(cors(origins))
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(ApiError::Internal)
         }))
+        .layer(cors(origins))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), measure::measure))
         .with_state(api)
 }
 

@@ -11,6 +11,7 @@ use super::Api;
 use super::answer;
 use super::error::ApiError;
 use super::extract::{Caller, Params};
+use super::openapi::shapes::{Page, Refusals};
 use super::page::{ReadPage, Wanted};
 use super::room::{Flow, Room};
 use crate::id::TableName;
@@ -18,6 +19,21 @@ use crate::protocol::limits::PAGE_ROWS;
 use crate::protocol::{BadTables, Cursor, PageBody, Tables, Unpublished};
 use crate::store::ChangeRow;
 
+#[utoipa::path(
+    get,
+    path = "/sync/{app_id}/pull",
+    description = "A page of what is new in some tables.",
+    params(
+        ("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255),
+        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out."),
+        ("collection" = Option<String>, Query, description = "One table."),
+        ("collections" = Option<String>, Query, description = "Several tables, comma-separated."),
+        ("since" = String, Query, description = "The cursor to read from."),
+        ("limit" = Option<u32>, Query, description = "The most changes.", minimum = 1, maximum = 1000)
+    ),
+    responses((status = 200, description = "What is new since the cursor.", body = Page), Refusals),
+    security(("token" = []))
+)]
 pub(super) async fn pull(
     State(api): State<Arc<Api>>,
     caller: Caller,

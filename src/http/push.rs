@@ -1,15 +1,18 @@
 //! `POST /sync/{appId}`: stores a changeset, and answers with what others changed.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+
 use tracing::{Instrument, debug_span};
 
 use super::error::ApiError;
 use super::extract::Caller;
+use super::openapi::shapes::{Page, PushBody, Refusal, Refusals};
 use super::page::{ReadPage, Wanted};
 use super::room::Flow;
 use super::{Api, answer, body, pull};
@@ -19,6 +22,23 @@ use crate::metrics;
 use crate::protocol::{Changeset, NewChange, Tables, Unpublished};
 use crate::writer;
 
+#[utoipa::path(
+    post,
+    path = "/sync/{app_id}",
+    description = "Stores the changes of one client, all or none, and answers with what others changed.",
+    params(
+        ("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255),
+        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out.")
+    ),
+    request_body = PushBody,
+    responses(
+        (status = 200, description = "Stored; what is new since the cursor.", body = Page),
+        (status = 408, description = "The body did not come in time.", body = Refusal),
+        (status = 413, description = "The body or the changeset is too large.", body = Refusal),
+        Refusals
+    ),
+    security(("token" = []))
+)]
 pub(super) async fn push(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -43,7 +63,7 @@ async fn store_and_read(
     body: Body,
 ) -> Result<Response, ApiError> {
     let body::Held { bytes, room } = body::read(api, &caller.share, headers, body).await?;
-    let held: writer::Room = Arc::new(room);
+    let (held, size): (writer::Room, _) = (Arc::new(room), bytes.len());
     let Changeset { client, since, changes } = Changeset::parse(bytes)?;
     let writer = caller.writer(client);
     let changes: Arc<[NewChange]> = changes.into();
@@ -52,10 +72,12 @@ async fn store_and_read(
     let fresh =
         api.members.refresh(writer.reader().user()).instrument(debug_span!("members")).await;
     if !changes.is_empty() {
-        let turn = caller.share.turn(changes.len(), api.writer.patience()).await?;
-        let stored = api.writer.push(&writer, Arc::clone(&changes), &held);
+        let begun = Instant::now();
+        let turn = caller.share.turn(changes.len(), size, api.writer.patience()).await?;
+        // The writer keeps both until it is done with the push, also when nobody waits any more.
+        let held: writer::Room = Arc::new((Arc::clone(&held), turn));
+        let stored = api.writer.push(&writer, Arc::clone(&changes), held, begun);
         let stored = stored.instrument(debug_span!("store", changes = changes.len())).await?;
-        drop(turn);
         (unpublished, own) = (stored.unpublished, Some(stored.own));
     }
     let wanted = Wanted::new(&Tables::All, since);

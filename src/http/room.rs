@@ -69,6 +69,8 @@ impl Budget {
 pub(super) struct Room {
     of_node: OwnedSemaphorePermit,
     of_user: OwnedSemaphorePermit,
+    /// Held, so that the user's room is known as long as some of it is taken.
+    _user: Arc<Budget>,
 }
 
 /// There is no room.
@@ -82,13 +84,14 @@ pub(super) struct NoRoom {
 impl Room {
     pub(super) fn take(
         node: &Budget,
-        user: &Budget,
+        user: &Arc<Budget>,
         flow: Flow,
         bytes: usize,
     ) -> Result<Self, NoRoom> {
         let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let taken = user.take(flow, kibibytes).ok_or(true).and_then(|of_user| {
-            Ok(Self { of_node: node.take(flow, kibibytes).ok_or(false)?, of_user })
+            let of_node = node.take(flow, kibibytes).ok_or(false)?;
+            Ok(Self { of_node, of_user, _user: Arc::clone(user) })
         });
         taken.map_err(|of_user| {
             metrics::overflow(match (flow, of_user) {
@@ -137,10 +140,13 @@ mod tests {
 
     const MEGABYTE: usize = 1 << 20;
 
+    fn budget(bytes: usize) -> Arc<Budget> {
+        Arc::new(Budget::new(bytes))
+    }
+
     #[test]
     fn one_user_s_bytes_leave_room_for_others() {
-        let (node, alice, bob) =
-            (Budget::new(2 * MEGABYTE), Budget::new(MEGABYTE), Budget::new(MEGABYTE));
+        let (node, alice, bob) = (Budget::new(2 * MEGABYTE), budget(MEGABYTE), budget(MEGABYTE));
         for flow in Flow::ALL {
             let held = Room::take(&node, &alice, flow, MEGABYTE).unwrap();
             let more = Room::take(&node, &alice, flow, 1).unwrap_err();
@@ -154,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_the_node_has_no_room_for_costs_the_user_none() {
-        let (node, alice) = (Budget::new(MEGABYTE), Budget::new(4 * MEGABYTE));
+        let (node, alice) = (Budget::new(MEGABYTE), budget(4 * MEGABYTE));
         let held = Room::take(&node, &alice, Flow::Events, MEGABYTE).unwrap();
         let more = Room::take(&node, &alice, Flow::Events, MEGABYTE).unwrap_err();
         assert_eq!(more, NoRoom { flow: Flow::Events, of_user: false });
@@ -165,7 +171,7 @@ mod tests {
 
     #[test]
     fn room_that_is_not_needed_is_given_back() {
-        let (node, alice) = (Budget::new(MEGABYTE), Budget::new(MEGABYTE));
+        let (node, alice) = (Budget::new(MEGABYTE), budget(MEGABYTE));
         let mut held = Room::take(&node, &alice, Flow::Events, MEGABYTE).unwrap();
         held.shrink(1025);
         assert_eq!((held.bytes(), node.taken(Flow::Events)), (2048, 2048));
@@ -174,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_all_the_room_is_sent_alone() {
-        let (node, alice) = (Budget::new(4 * MEGABYTE), Budget::new(MEGABYTE));
+        let (node, alice) = (Budget::new(4 * MEGABYTE), budget(MEGABYTE));
         let held = Room::take(&node, &alice, Flow::Answers, 3 * MEGABYTE).unwrap();
         assert!(Room::take(&node, &alice, Flow::Answers, 1).is_err());
         drop(held);

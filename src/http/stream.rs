@@ -11,10 +11,28 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{Caller, Params};
 use super::handoff::HandOff;
+use super::openapi::shapes::Refusals;
 use super::presence::Kind;
 use super::session::Session;
 use crate::protocol::{Cursor, Tables};
 
+#[utoipa::path(
+    get,
+    path = "/sync/{app_id}/stream",
+    description = "What is new since the cursor, then what happens: events changes, spaces, heartbeat, expired, reconnect.",
+    params(
+        ("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255),
+        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out."),
+        ("collections" = Option<String>, Query, description = "The tables to follow, comma-separated; all where it is missing."),
+        ("since" = Option<String>, Query, description = "The cursor to begin at."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last event's id; wins over `since`.")
+    ),
+    responses(
+        (status = 200, description = "Events.", body = String, content_type = "text/event-stream"),
+        Refusals
+    ),
+    security(("token" = []))
+)]
 pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Extension(hand_off): Extension<HandOff>,
@@ -26,11 +44,11 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let tables = Tables::parse(params.get("collections").unwrap_or(""))
         .map_err(|why| ApiError::Invalid(why.to_string()))?;
-    let asked = Arc::clone(&caller.asked);
-    let present = api.presence.enter(caller.user(), Kind::Stream, asked, &api.limits)?;
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }
+    let asked = Arc::clone(&caller.asked);
+    let present = api.presence.enter(caller.user(), Kind::Stream, asked, &api.limits)?;
     let since = since(&headers, params.get("since"));
     let session = Session::new(api, &caller, tables, since, present);
     let body = hand_off.body(move |socket| session.run(socket, version));

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::access::Asked;
 use super::error::ApiError;
+use super::openapi::shapes::Refusal;
 use super::presence::{Kind, Present};
 use super::serve::Connection;
 use super::{Api, extract};
@@ -52,6 +53,16 @@ type Begun = (Extension<Connection>, Extension<Arc<Asked>>);
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
+#[utoipa::path(
+    get,
+    path = "/ws",
+    description = "Tells which of the user's apps and tables moved.",
+    responses(
+        (status = 101, description = "A WebSocket; the token comes in its first message."),
+        (status = 400, description = "No WebSocket was asked for.", body = Refusal),
+        (status = 503, description = "The node has no room, or is leaving.", body = Refusal)
+    )
+)]
 pub(super) async fn all_apps(
     State(api): State<Arc<Api>>,
     begun: Begun,
@@ -60,6 +71,17 @@ pub(super) async fn all_apps(
     accept(api, begun, upgrade, None)
 }
 
+#[utoipa::path(
+    get,
+    path = "/ws/{app_id}",
+    description = "Tells which tables of one app moved.",
+    params(("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255)),
+    responses(
+        (status = 101, description = "A WebSocket; the token comes in its first message."),
+        (status = 400, description = "No WebSocket was asked for.", body = Refusal),
+        (status = 503, description = "The node has no room, or is leaving.", body = Refusal)
+    )
+)]
 pub(super) async fn one_app(
     State(api): State<Arc<Api>>,
     path: Result<Path<String>, PathRejection>,
@@ -101,28 +123,31 @@ struct Conversation {
     asked: Arc<Asked>,
 }
 
-/// The socket is gone, or the conversation is over.
-struct Over;
+/// The socket is gone, or the conversation is over: why, unless the client has left.
+struct Over(Option<&'static str>);
 
 /// A conversation that does not come about: the close code and why.
 struct Refused(u16, &'static str);
 
 impl Conversation {
     async fn run(mut self, stranger: OwnedSemaphorePermit) {
-        let introduced = self.introduce().await;
-        drop(stranger);
-        let (identity, present) = match introduced {
+        let (identity, mut present) = match self.introduce(stranger).await {
             Ok(known) => known,
             Err(Refused(code, why)) => return drop(self.close(code, why).await),
         };
         let user = identity.user.clone();
         let mut watching = Watching::begin(Arc::clone(&self.api.feeds), user, self.app.clone());
         let outcome = self.watch(&identity, &mut watching).await;
-        drop((outcome, watching, present));
+        if let Err(Over(Some(reason))) = outcome {
+            present.because(reason);
+        }
     }
 
-    /// Waits for the client to say who it is.
-    async fn introduce(&mut self) -> Result<(Identity, Present), Refused> {
+    /// Waits for the client to say who it is; with that it is no stranger any more.
+    async fn introduce(
+        &mut self,
+        stranger: OwnedSemaphorePermit,
+    ) -> Result<(Identity, Present), Refused> {
         let leaving = self.api.drain.streams.clone();
         let said = leaving.run_until_cancelled(timeout(AUTH_TIME, self.hear())).await;
         let said = said.ok_or(Refused(close_code::RESTART, "the node is leaving"))?;
@@ -135,6 +160,7 @@ impl Conversation {
             identity.map_err(|_| Refused(close_code::POLICY, "the token is not valid here"))?;
         let user = &identity.user;
         self.api.access.name(&self.asked, user);
+        drop(stranger);
         let admitted = self.api.quotas.admit(user).await;
         let asked = Arc::clone(&self.asked);
         let present = admitted
@@ -162,10 +188,12 @@ impl Conversation {
             tokio::select! {
                 biased;
                 () = sleep_until(expires) => {
-                    return self.close(close_code::POLICY, "the token has expired").await;
+                    self.close(close_code::POLICY, "the token has expired").await?;
+                    return Err(Over(Some("expired")));
                 }
                 () = sleep_until(leaves.unwrap_or(expires)), if leaves.is_some() => {
-                    return self.close(close_code::RESTART, "the node is leaving").await;
+                    self.close(close_code::RESTART, "the node is leaving").await?;
+                    return Err(Over(Some("drained")));
                 }
                 () = drain.streams.cancelled(), if leaves.is_none() => {
                     leaves = Some(Instant::now() + drain.spread.mul_f64(fastrand::f64()));
@@ -212,7 +240,7 @@ impl Conversation {
                 Some(Ok(Message::Text(text))) => {
                     return Ok(serde_json::from_str(&text).unwrap_or(Said::Other));
                 }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Over),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Over(None)),
                 Some(Ok(_)) => {}
             }
         }
@@ -221,13 +249,13 @@ impl Conversation {
     async fn say(&mut self, what: &serde_json::Value) -> Result<(), Over> {
         // A client that does not read is not waited for.
         let sent = timeout(AUTH_TIME, self.socket.send(Message::Text(what.to_string().into())));
-        sent.await.map_or(Err(Over), |sent| sent.map_err(|_| Over))
+        sent.await.map_or(Err(Over(Some("stalled"))), |sent| sent.map_err(|_| Over(None)))
     }
 
     async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Over> {
         let frame = CloseFrame { code, reason: reason.into() };
         let sent = timeout(AUTH_TIME, self.socket.send(Message::Close(Some(frame))));
-        sent.await.map_or(Err(Over), |sent| sent.map_err(|_| Over))
+        sent.await.map_or(Err(Over(Some("stalled"))), |sent| sent.map_err(|_| Over(None)))
     }
 }
 

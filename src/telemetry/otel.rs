@@ -2,6 +2,8 @@
 //! (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`), its library reads from
 //! the environment itself.
 
+use std::time::Duration;
+
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -12,13 +14,15 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
+/// What is left to send at the end may take so long.
+const LAST_TIME: Duration = Duration::from_secs(1);
+
 /// Sends traces, as long as it lives.
 pub(super) struct Traces(SdkTracerProvider);
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        // What is left is sent, within the exporter's time.
-        if let Err(error) = self.0.shutdown() {
+        if let Err(error) = self.0.shutdown_with_timeout(LAST_TIME) {
             tracing::warn!(%error, "the last traces were not sent");
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// The statuses of each code.
-type Codes = BTreeMap<String, BTreeSet<u16>>;
+pub type Codes = BTreeMap<String, BTreeSet<u16>>;
 
 fn text(path: &str) -> String {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -36,7 +36,7 @@ fn status(name: &str) -> u16 {
 }
 
 /// The table of the protocol. A row has one status, or one for each of its codes.
-fn documented() -> Codes {
+pub fn documented() -> Codes {
     let text = text("docs/protocol.md");
     let (_, table) = text.split_once("| status | codes |\n").expect("the table is there");
     let mut codes = Codes::new();

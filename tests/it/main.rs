@@ -19,6 +19,7 @@ mod latency;
 mod linger;
 mod memberships;
 mod model;
+mod openapi;
 mod order;
 mod plans;
 mod processes;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::processes::{Process, serve};
 use crate::support::world::World;
-use crate::support::{Client, insert, say};
+use crate::support::{Client, eventually, insert, psql, say};
 
 const POLL: &str = "/sync/todo/pull?collection=tasks&since=";
 
@@ -55,7 +55,7 @@ async fn the_streams_of_one_user_are_bounded() {
     assert!(too_many(alice.get(&node.url, "/sync/todo/stream").await).await > 0);
     drop(bob.stream(&node.url, "", "").await);
     open.pop();
-    crate::support::eventually("room for another", async || {
+    eventually("room for another", async || {
         let again = alice.get(&node.url, "/sync/todo/stream").await;
         (again.status() == StatusCode::OK).then_some(())
     })
@@ -143,9 +143,9 @@ fn flood(
 
 /// A quiet user's p99 beside a flood of somebody else, and how many requests of that were refused;
 /// what is printed has the p99 alone, too. `loadtest fair` measures it on a released node.
-async fn felt(connections: usize, body: Option<&str>) -> (Duration, u64) {
+async fn felt(flags: &[&str], connections: usize, body: Option<&str>) -> (Duration, u64) {
     let world = World::new().await;
-    let node = serve(&world, &[]).await;
+    let node = serve(&world, flags).await;
     let bob = world.client("bob", "b");
     quiet(&bob, &node.url).await;
     let before = p99(&quiet(&bob, &node.url).await);
@@ -168,7 +168,7 @@ const STARVED: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_user_does_not_notice_who_floods() {
-    let (during, refused) = felt(32, None).await;
+    let (during, refused) = felt(&["--limit-user-requests=100"], 32, None).await;
     assert!(refused > 0, "the flood met the limit");
     assert!(during < STARVED, "{during:?}");
 }
@@ -177,8 +177,54 @@ async fn a_quiet_user_does_not_notice_who_floods() {
 async fn a_quiet_user_does_not_notice_who_pushes_at_full_speed() {
     let changes: Vec<_> = (0..200).map(|n| insert(&format!("f{n}"), &json!({}))).collect();
     let body = json!({ "changes": changes }).to_string();
-    let (during, _) = felt(1, Some(&body)).await;
+    let (during, _) = felt(&[], 1, Some(&body)).await;
     assert!(during < STARVED, "{during:?}");
+}
+
+#[tokio::test]
+async fn pushes_of_one_user_take_turns_whether_their_client_waits_or_not() {
+    let world = World::new().await;
+    let times = ["--database-timeout-seconds=60", "--push-timeout-seconds=61"];
+    let node = serve(&world, &[&["--limit-user-changes=1"], &times[..]].concat()).await;
+    let (alice, bob) = (world.client("alice", "a"), world.client("bob", "b"));
+    let (mut admin, mut look) = (world.admin().await, world.admin().await);
+    for client in [&alice, &bob] {
+        // Their memberships are known then.
+        client.push(&node.url, &[insert("before", &json!({}))]).await;
+    }
+    psql(&mut admin, "begin; lock table sync_changes in exclusive mode").await;
+    let mut waiting = async |pushes: i64| {
+        let held = "select count(*) from pg_stat_activity \
+                    where wait_event_type = 'Lock' and datname = current_database() \
+                          and query like '%sync_append%'";
+        eventually("pushes that wait for the log", async || {
+            let count: i64 = sqlx::query_scalar(held).fetch_one(&mut look).await.unwrap();
+            (count >= pushes).then_some(count)
+        })
+        .await
+    };
+    let push = |client: &Client, record: &str| {
+        let body = json!({ "changes": [insert(record, &json!({}))] }).to_string();
+        let (client, url) = (client.clone(), node.url.clone());
+        tokio::spawn(async move { client.post(&url, body).await.status() })
+    };
+    let first = push(&alice, "first");
+    waiting(1).await;
+    first.abort();
+    // The log of requests tells that the node has noticed.
+    eventually("that the client has gone", async || {
+        node.err().contains("status=499").then_some(())
+    })
+    .await;
+    let second = push(&alice, "second");
+    let others = push(&bob, "others");
+    assert_eq!(waiting(2).await, 2);
+    psql(&mut admin, "commit").await;
+    assert_eq!((second.await.unwrap(), others.await.unwrap()), (StatusCode::OK, StatusCode::OK));
+    let order = "select array_agg(record_id order by created_at) from sync_changes \
+                 where record_id <> 'before'";
+    let order: Vec<String> = sqlx::query_scalar(order).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(order, ["first", "others", "second"], "its turn came last");
 }
 
 /// Asks for `path`, and reads nothing but the status, ever.
@@ -221,7 +267,7 @@ async fn answers_that_one_user_leaves_unread_hold_up_that_user_alone() {
     assert!(too_many(alice.get(&node.url, POLL).await).await > 0);
     assert_eq!(bob.get(&node.url, POLL).await.status(), StatusCode::OK);
     drop(first_socket);
-    crate::support::eventually("room for another", async || {
+    eventually("room for another", async || {
         let again = alice.get(&node.url, POLL).await;
         (again.status() == StatusCode::OK).then_some(())
     })
@@ -240,7 +286,7 @@ async fn events_that_one_user_leaves_unread_hold_up_that_user_alone() {
         assert_eq!(status, 200);
         unread.push(socket);
     }
-    crate::support::eventually("events that wait to be read", async || {
+    eventually("events that wait to be read", async || {
         let metrics = reqwest::get(format!("{}/metrics", node.url)).await.unwrap();
         let metrics = metrics.text().await.unwrap();
         let held = metrics.lines().find_map(|line| {
