@@ -43,3 +43,4 @@ pub mod config;
 pub mod node;
 pub mod doctor;
 pub mod dev;
+pub mod commands;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mana_sync::commands::import::{self, ImportArgs};
 use mana_sync::config::{self, Config, DatabaseUrls, Server};
 use mana_sync::dev::command::{DevArgs, TokenArgs};
 use mana_sync::doctor::{self, DoctorArgs};
@@ -27,6 +28,9 @@ enum Command {
     Serve(Box<Config>),
     /// Migrates the database and ends.
     Migrate(DatabaseUrls),
+    /// Takes over the changes of the server that came before, all or none, into a database that no
+    /// node has served yet.
+    Import(ImportArgs),
     /// Looks at everything that a node with these settings depends on, and says what is not as it
     /// should be, and how to mend it.
     ///
@@ -51,6 +55,7 @@ async fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(config) => node::serve(&config).await,
         Command::Migrate(database) => migrate(&database).await,
+        Command::Import(args) => import::run(&args).await.map_err(Into::into),
         Command::Doctor(args) => return doctor(&args).await,
         Command::Health(server) => return health(&server).await,
         Command::Dev(args) => dev::command::run(&args).await.map_err(Into::into),

@@ -17,6 +17,8 @@ use std::fmt;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub use self::change::PERSONAL;
+
 use self::body::Body;
 use super::cursor::Cursor;
 use super::json;

@@ -13,7 +13,7 @@ mod json;
 mod scan;
 mod tables;
 
-pub use changeset::{BadChangeset, Changeset, NewChange, Op};
+pub use changeset::{BadChangeset, Changeset, NewChange, Op, PERSONAL};
 pub use cursor::{Cursor, History, PageEnd, page_end};
 pub use tables::{BadTables, Ranges, Tables};
 pub use wire::{PageBody, StoredChange, Unpublished};

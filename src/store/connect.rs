@@ -51,7 +51,7 @@ pub fn connect_options(url: &str, statement: Duration) -> Result<PgConnectOption
 
 /// How far the clock jumps ahead on a database that was promoted or restored: further than a
 /// standby ever lags, so that no stamp is given that lies before a cursor handed out earlier.
-const MARGIN: &str = "60 s";
+pub(super) const MARGIN: &str = "60 s";
 
 /// Looks at every new connection which database it leads to, before anything is stored there.
 async fn identify(connection: &mut PgConnection, heard: Stamp) -> Result<(), sqlx::Error> {

@@ -37,7 +37,8 @@ pub enum StartError {
     /// The table of the server that came before.
     #[error(
         "the table sync_changes in this database is the old server's (it has no column \
-         space_at); it was left untouched: give the node a database or schema of its own"
+         space_at); it was left untouched: give the node a database of its own, and take the changes over with \
+         `mana-sync import`"
     )]
     OldTable,
     /// Requests would go to one database, and notifications come from another.

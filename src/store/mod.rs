@@ -8,6 +8,7 @@
 mod append;
 mod connect;
 mod doctor;
+mod import;
 mod members;
 mod migrate;
 mod news;
@@ -17,6 +18,7 @@ mod read;
 pub use append::{Appended, Lane, NewRow};
 pub use connect::{Settings, connect_options};
 pub use doctor::{Finding, Fleet, Grade, apart};
+pub use import::{ImportError, Imported, import};
 pub use members::{Answered, Ask};
 pub use migrate::StartError;
 pub use news::{Found, NewsRead, Question};

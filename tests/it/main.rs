@@ -14,6 +14,7 @@ mod exposure;
 mod failover;
 mod faults;
 mod ingress;
+mod import;
 mod isolation;
 mod latency;
 mod linger;

@@ -16,7 +16,7 @@ use crate::protocol::limits::MAX_RECORD_BYTES;
 /// How deep a change's values stand in a body: in its object, in the array, in the body.
 const DEPTH: usize = 3;
 /// Begins the name of a space that is a user's own, and so none.
-const PERSONAL: &str = "_personal:";
+pub const PERSONAL: &str = "_personal:";
 
 /// A change's parts, as they came; `null` is as good as absent.
 #[derive(Debug, Default)]
