@@ -33,4 +33,5 @@ mod store;
 mod streams;
 #[cfg(feature = "otel")]
 mod traces;
+mod upgrade;
 mod writer;
