@@ -3,11 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::fmt::rfc2822;
-use reqwest::header::DATE;
+use reqwest::header::{AGE, DATE};
 use reqwest::{Client, Response};
 
-use crate::auth::{fetch, usable_keys};
+use crate::auth::{FetchError, fetch, usable_keys};
 use crate::config::Config;
+use crate::directory::services::{AuthService, LookupError, ServiceKey};
+use crate::id::UserId;
 use crate::store::{Finding, apart};
 
 /// More of a key set is not read.
@@ -23,20 +25,39 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         Err(error) => return vec![Finding::wrong(format!("no request can be made: {error}"))],
     };
     let mut found = key_set(&client, config).await;
-    let services = [
-        ("MANA_AUTH_URL", &config.services.mana_auth_url),
-        ("MANA_CREDITS_URL", &config.services.mana_credits_url),
-    ];
-    for (name, url) in services {
-        let Some(url) = url else { continue };
+    found.extend(auth_service(&client, config).await);
+    if let Some(url) = &config.services.mana_credits_url {
         found.push(match client.get(url.clone()).send().await {
-            Ok(_) => Finding::well(format!("{name} answers")),
-            Err(error) => {
-                Finding::wrong(format!("{name} ({url}) does not answer: {}", cause(&error)))
+            Ok(answer) if answer.status().is_server_error() => {
+                Finding::wrong(format!("MANA_CREDITS_URL ({url}) answers {}", answer.status()))
             }
+            Ok(_) => Finding::well("MANA_CREDITS_URL answers"),
+            Err(error) => Finding::wrong(format!(
+                "MANA_CREDITS_URL ({url}) does not answer: {}",
+                cause(&error)
+            )),
         });
     }
     found
+}
+
+/// Asks the auth service about a user who does not exist.
+async fn auth_service(client: &Client, config: &Config) -> Option<Finding> {
+    let url = config.services.mana_auth_url.clone()?;
+    let key = ServiceKey::new(config.services.mana_service_key.as_ref()?.reveal()).ok()?;
+    let nobody = UserId::new(&format!("mana-sync-doctor-{:x}", fastrand::u64(..))).ok()?;
+    let asked = AuthService::new(url.clone(), key, client.clone()).memberships(&nobody).await;
+    Some(match asked {
+        Ok(_) | Err(LookupError::Fetch(FetchError::Status(404))) => {
+            Finding::well("MANA_AUTH_URL answers, and takes the key")
+        }
+        Err(LookupError::Fetch(FetchError::Status(status @ (401 | 403)))) => {
+            Finding::wrong(format!(
+                "MANA_AUTH_URL ({url}) answers with status {status}: it does not take MANA_SERVICE_KEY"
+            ))
+        }
+        Err(error) => Finding::wrong(format!("MANA_AUTH_URL ({url}): {error}")),
+    })
 }
 
 async fn key_set(client: &Client, config: &Config) -> Vec<Finding> {
@@ -65,7 +86,9 @@ async fn key_set(client: &Client, config: &Config) -> Vec<Finding> {
 /// The issuer's clock, where it tells the time. A node judges by its own when a token expires.
 fn clock(answer: &Response) -> Option<Finding> {
     let date = answer.headers().get(DATE)?.to_str().ok()?;
-    let there = rfc2822::parse(date).ok()?.timestamp().as_second();
+    // Where a cache keeps the answer: since when.
+    let age = answer.headers().get(AGE).and_then(|age| age.to_str().ok()?.parse::<i64>().ok());
+    let there = rfc2822::parse(date).ok()?.timestamp().as_second() + age.unwrap_or(0);
     let here = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
     // The header has whole seconds.
     #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection, Row};
 
+use tokio::time::timeout;
+
 use super::migrate::{is_prepared, vet};
 use super::{StartError, Store, connect_options};
 pub use measure::apart;
@@ -90,10 +92,8 @@ impl Store {
             found.extend(same.err().map(|error| Finding::wrong(error.to_string())));
         }
         let Some(mut straight) = straight else { return found };
-        if let Err(error) = look(&mut straight, fleet, &mut found).await {
-            found.push(Finding::wrong(format!("a question to the database failed: {error}")));
-        }
-        straight.close().await.ok();
+        look(&mut straight, fleet, &mut found).await;
+        timeout(PATIENCE, straight.close()).await.ok();
         found
     }
 }
@@ -101,41 +101,70 @@ impl Store {
 /// Connects; `name`: of the variable that the URL comes from.
 async fn connect(url: &str, name: &str, found: &mut Vec<Finding>) -> Option<PgConnection> {
     let connected = async { connect_options(url, PATIENCE)?.connect().await };
-    match connected.await {
-        Ok(connection) => Some(connection),
-        Err(error) => {
-            let error = StartError::from(error);
-            found.push(Finding::wrong(format!("{name} leads to no database: {error}")));
-            None
+    let why = match timeout(PATIENCE, connected).await {
+        Ok(Ok(connection)) => return Some(connection),
+        Ok(Err(error)) => StartError::from(error).to_string(),
+        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+    };
+    found.push(Finding::wrong(format!("{name} leads to no database: {why}")));
+    None
+}
+
+/// What a question finds, or that it could not be asked.
+async fn ask(what: &str, question: impl Future<Output = Result<Finding, sqlx::Error>>) -> Finding {
+    match timeout(PATIENCE, question).await {
+        Ok(Ok(finding)) => finding,
+        Ok(Err(error)) => Finding::wrong(format!("{what} could not be found out: {error}")),
+        Err(_) => {
+            Finding::wrong(format!("{what} could not be found out within {} s", PATIENCE.as_secs()))
         }
     }
 }
 
-async fn look(
-    connection: &mut PgConnection,
-    fleet: Fleet<'_>,
-    found: &mut Vec<Finding>,
-) -> Result<(), sqlx::Error> {
+async fn look(connection: &mut PgConnection, fleet: Fleet<'_>, found: &mut Vec<Finding>) {
     match vet(connection).await {
         Ok(()) => found.push(Finding::well("the role is an ordinary one")),
         Err(error) => found.push(Finding::wrong(error.to_string())),
     }
-    found.push(measure::hearing(fleet).await);
-    found.push(measure::connections(connection, fleet).await?);
-    found.push(measure::flush(connection).await?);
-    found.push(measure::clock(connection).await?);
-    if !is_prepared(connection).await? {
-        found.push(Finding::wrong("migrations are missing (mana-sync migrate)"));
-        return Ok(());
+    found.push(ask("whether this is a primary", measure::primary(connection)).await);
+    if found.last().is_some_and(|standby| standby.grade == Grade::Wrong) {
+        return;
     }
-    found.push(Finding::well("no migration is missing"));
+    found.push(ask("which database this is", measure::identity(connection)).await);
+    found.push(ask("whether notifications arrive", measure::hearing(fleet)).await);
+    found.push(ask("how many may connect", measure::connections(connection, fleet)).await);
+    found.push(ask("how long a commit takes", measure::flush(connection)).await);
+    found.push(ask("the database's time", measure::clock(connection)).await);
+    let prepared = async {
+        Ok(if is_prepared(&mut *connection).await? {
+            Finding::well("no migration is missing")
+        } else {
+            Finding::wrong("migrations are missing (mana-sync migrate)")
+        })
+    };
+    found.push(ask("which migrations were run", prepared).await);
+    if found.last().is_some_and(|missing| missing.grade == Grade::Wrong) {
+        return;
+    }
     for (grade, question, otherwise) in QUESTIONS {
-        let rows = sqlx::raw_sql(question).fetch_all(&mut *connection).await?;
-        let says: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        if says.is_empty() {
-            found.push(Finding::well(otherwise));
+        match timeout(PATIENCE, says(connection, question)).await {
+            Ok(Ok(says)) if says.is_empty() => found.push(Finding::well(otherwise)),
+            Ok(Ok(says)) => found.extend(says.into_iter().map(|says| Finding { grade, says })),
+            Ok(Err(error)) => found.push(Finding::wrong(format!(
+                "whether {otherwise} could not be found out: {error}"
+            ))),
+            Err(_) => found.push(Finding::wrong(format!(
+                "whether {otherwise} could not be found out in time"
+            ))),
         }
-        found.extend(says.into_iter().map(|says| Finding { grade, says }));
     }
-    Ok(())
+}
+
+/// The answers to a question, a text a row.
+async fn says(
+    connection: &mut PgConnection,
+    question: &'static str,
+) -> Result<Vec<String>, sqlx::Error> {
+    let rows = sqlx::raw_sql(question).fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }

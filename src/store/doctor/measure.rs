@@ -12,8 +12,8 @@ use crate::store::connect_options;
 /// A notification that takes longer does not come.
 const HEARING: Duration = Duration::from_secs(2);
 
-/// Commits of which the median is told.
-const COMMITS: usize = 21;
+/// Statements of which the median is told.
+const TIMES: usize = 21;
 
 /// Flushes that take so long are felt, and are too slow.
 const FELT: Duration = Duration::from_millis(5);
@@ -25,17 +25,41 @@ const APART: [f64; 2] = [1.0, 5.0];
 /// Connections of each node beside those for requests: the listener, the relay.
 const BESIDE: u32 = 4;
 
+/// Whether it can be written to.
+pub(super) async fn primary(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    let standby = sqlx::raw_sql("select pg_is_in_recovery()").fetch_one(connection).await?;
+    Ok(if standby.try_get(0)? {
+        Finding::wrong("this is a standby: nodes write, so let both URLs lead to the primary")
+    } else {
+        Finding::well("it is a primary")
+    })
+}
+
+/// Whether the role may ask what each connection of a node asks first.
+pub(super) async fn identity(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    let asked = sqlx::raw_sql(
+        "select system_identifier, pg_walfile_name(pg_current_wal_lsn()) from pg_control_system()",
+    );
+    Ok(match asked.fetch_one(connection).await {
+        Ok(_) => Finding::well("it can be told from a copy"),
+        Err(error) => Finding::wrong(format!(
+            "it can't be told from a copy, as each connection must: {error}; grant execute on \
+             functions pg_control_system(), pg_current_wal_lsn(), pg_walfile_name(pg_lsn) to the role"
+        )),
+    })
+}
+
 /// Whether who listens at the one URL hears what is rung at the other.
-pub(super) async fn hearing(fleet: Fleet<'_>) -> Finding {
-    match hears(fleet).await {
-        Ok(true) => Finding::well("notifications arrive"),
-        Ok(false) => Finding::wrong(
+pub(super) async fn hearing(fleet: Fleet<'_>) -> Result<Finding, sqlx::Error> {
+    Ok(if hears(fleet).await? {
+        Finding::well("notifications arrive")
+    } else {
+        Finding::wrong(
             "a notification did not arrive within 2 s: LISTEN_DATABASE_URL leads through a pooler \
              that gives its connections away after each transaction; let it lead to Postgres \
              itself, or to a pooler in session mode",
-        ),
-        Err(error) => Finding::wrong(format!("nothing can be heard: {error}")),
-    }
+        )
+    })
 }
 
 async fn hears(fleet: Fleet<'_>) -> Result<bool, sqlx::Error> {
@@ -89,17 +113,27 @@ pub(super) async fn connections(
     })
 }
 
-/// How long a commit takes to reach the disk, and the standby where it is waited for.
-pub(super) async fn flush(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
-    let commit = "select pg_logical_emit_message(true, 'mana-sync doctor', '')";
-    let mut times = Vec::with_capacity(COMMITS);
-    for _ in 0..COMMITS {
+/// How long a statement takes, the median of a few.
+async fn takes(
+    connection: &mut PgConnection,
+    statement: &'static str,
+) -> Result<Duration, sqlx::Error> {
+    let mut times = Vec::with_capacity(TIMES);
+    for _ in 0..TIMES {
         let begun = Instant::now();
-        sqlx::raw_sql(commit).execute(&mut *connection).await?;
+        sqlx::raw_sql(statement).execute(&mut *connection).await?;
         times.push(begun.elapsed());
     }
     times.sort_unstable();
-    let median = times[COMMITS / 2];
+    Ok(times[TIMES / 2])
+}
+
+/// How long a commit takes to reach the disk, and the standby where it is waited for; the way
+/// there and back is left out.
+pub(super) async fn flush(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    let commit = "select pg_logical_emit_message(true, 'mana-sync doctor', '')";
+    let whole = takes(connection, commit).await?;
+    let median = whole.saturating_sub(takes(connection, "select 1").await?);
     let says = format!("a commit takes {:.1} ms", median.as_secs_f64() * 1e3);
     Ok(match median {
         time if time < FELT => Finding::well(says),
