@@ -14,11 +14,15 @@ use release::{Release, Statement};
 
 use crate::support::{World, psql, say};
 
-/// The Rust files of a folder, and of those in it, as one text.
+/// The Rust files of a folder, and of those in it, as one text, but for the import, a
+/// command of its own that no node runs.
 fn sources(folder: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|name| name == "import") {
+            continue;
+        }
         if path.is_dir() {
             text.push_str(&sources(&path));
         } else {
