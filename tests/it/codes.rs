@@ -1,4 +1,5 @@
-//! docs/protocol.md lists the errors that the node gives, and no others.
+//! docs/protocol.md lists the errors that the node gives, and no others; docs/errors.md says of each
+//! where it comes from and what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -94,4 +95,26 @@ fn the_table_of_errors_is_what_the_node_gives() {
     let given = given();
     assert!(given.len() > 10, "few were found: {given:?}");
     assert_eq!(documented(), given, "left: docs/protocol.md, right: the code");
+}
+
+/// The catalogue: a row a code, with its status, its cause, and what the client does.
+fn catalogue() -> Codes {
+    let text = text("docs/errors.md");
+    let (_, table) = text.split_once("| code | status |").expect("the table is there");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut codes = Codes::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [code, status, cause, advice] = cells[..] else { panic!("four cells in {row}") };
+        assert!(cause.ends_with('.') && advice.ends_with('.'), "sentences in {row}");
+        let code = code.trim_matches('`').to_owned();
+        let fresh = codes.insert(code, BTreeSet::from([status.parse().unwrap()])).is_none();
+        assert!(fresh, "twice: {row}");
+    }
+    codes
+}
+
+#[test]
+fn the_catalogue_of_errors_has_each_code_that_the_node_gives() {
+    assert_eq!(catalogue(), given(), "left: docs/errors.md, right: the code");
 }
