@@ -4,6 +4,7 @@
 //! what comes until it has enough, the others are done, or a moment has passed: so groups are as
 //! large as the load is high, few lanes carry it, and who comes to an idle desk waits for nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -17,8 +18,20 @@ const MOMENT: Duration = Duration::from_millis(4);
 #[derive(Debug)]
 pub struct Desk<T> {
     queue: Mutex<mpsc::Receiver<T>>,
-    working: AtomicUsize,
+    working: Working,
     done: Notify,
+}
+
+/// How many lanes of a desk are at work. Clones see the same.
+#[derive(Debug, Clone, Default)]
+pub struct Working(Arc<AtomicUsize>);
+
+impl Working {
+    /// Their number at this moment.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// A lane at work; ends with this.
@@ -29,7 +42,13 @@ impl<T> Desk<T> {
     /// A desk for what comes through this queue.
     #[must_use]
     pub fn new(queue: mpsc::Receiver<T>) -> Self {
-        Self { queue: Mutex::new(queue), working: AtomicUsize::new(0), done: Notify::new() }
+        Self { queue: Mutex::new(queue), working: Working::default(), done: Notify::new() }
+    }
+
+    /// Shows how many of its lanes are at work.
+    #[must_use]
+    pub fn working(&self) -> Working {
+        self.working.clone()
     }
 
     /// The next group, as many as `has_room` for; `None` when told to stop and nothing waits.
@@ -54,7 +73,7 @@ impl<T> Desk<T> {
                 let Ok(next) = queue.try_recv() else { break };
                 group.push(next);
             }
-            let is_idle = self.working.load(Ordering::Acquire) == 0;
+            let is_idle = self.working.lanes() == 0;
             if is_idle || group.len() >= enough || !has_room(&group) {
                 break;
             }
@@ -67,14 +86,14 @@ impl<T> Desk<T> {
                 () = sleep_until(moment) => break,
             }
         }
-        self.working.fetch_add(1, Ordering::AcqRel);
+        self.working.0.fetch_add(1, Ordering::AcqRel);
         Some((group, AtWork(self)))
     }
 }
 
 impl<T> Drop for AtWork<'_, T> {
     fn drop(&mut self) {
-        self.0.working.fetch_sub(1, Ordering::AcqRel);
+        self.0.working.0.fetch_sub(1, Ordering::AcqRel);
         self.0.done.notify_one();
     }
 }
@@ -106,6 +125,7 @@ mod tests {
         let (sender, desk) = desk();
         sender.try_send(1).unwrap();
         let (_, first) = next(&desk, 4).await;
+        assert_eq!(desk.working().lanes(), 1);
         sender.try_send(2).unwrap();
         let begun = Instant::now();
         let (group, second) = next(&desk, 4).await;

@@ -1,7 +1,7 @@
 //! Every metric of the node, a function each, so that names and labels stand in one place.
 //!
-//! Labels come from small fixed sets (a route, a status, a reason); never a user, an app or a
-//! space. All names begin with `mana_sync_`, and units are base units: seconds, bytes. The
+//! Labels come from small fixed sets (`labels`): a route, a status, a reason; never a user, an app
+//! or a space. All names begin with `mana_sync_`, and units are base units: seconds, bytes. The
 //! recorder belongs to the process; where several nodes share one, as in tests, what is counted
 //! adds up and what is set is the last node's.
 
@@ -9,27 +9,38 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
+mod labels;
+mod process;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use table::{ALL, Kind, Metric, Unit, describe};
+pub(crate) use labels::ROUTES;
+pub use labels::TABLES;
+pub use process::{build_info, process};
+pub use table::{ALL, Kind, Metric, Unit, describe, without_false_types};
 
 /// A request was answered: `route` is the pattern of its path, `took` ends with the response's
 /// head.
 pub fn http_request(route: &'static str, method: &str, status: u16, took: Duration) {
     let method = known_method(method);
-    let labels = [("route", route.into()), ("method", method.into())];
+    debug_assert!(ROUTES.contains(&route), "{route} is no route of metrics/labels.rs");
+    let labels = [("route", route), ("method", method)];
     histogram!("mana_sync_http_request_seconds", &labels).record(took);
     let [route, method] = labels;
-    let labels = [route, method, ("status", metrics::SharedString::from(status.to_string()))];
+    let status = known_status(status);
+    let labels = [route, method, ("status", status)];
     counter!("mana_sync_http_requests_total", &labels).increment(1);
 }
 
 /// Clients can invent methods, and each would be a time series.
 pub(crate) fn known_method(method: &str) -> &'static str {
-    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    KNOWN.into_iter().find(|known| *known == method).unwrap_or("other")
+    labels::METHODS.iter().find(|known| **known == method).copied().unwrap_or("other")
+}
+
+fn known_status(status: u16) -> &'static str {
+    let status = status.to_string();
+    labels::STATUSES.iter().find(|known| **known == status).copied().unwrap_or("other")
 }
 
 /// A TCP connection was accepted.
@@ -48,12 +59,23 @@ pub fn connection_closed() {
 /// from the database again: moves, `early_rings`, `ring_parts`, `relay_rows`, `compared_moves`,
 /// `watched_apps`.
 pub fn overflow(limit: &'static str) {
+    debug_assert!(labels::LIMITS.contains(&limit), "{limit} is no limit of metrics/labels.rs");
     counter!("mana_sync_overflows_total", "limit" => limit).increment(1);
 }
 
 /// Bytes in flight, of request `bodies`, `answers` or `events`.
 pub fn inflight_bytes(flow: &'static str, bytes: usize) {
     gauge!("mana_sync_inflight_bytes", "flow" => flow).set(number(bytes));
+}
+
+/// A stream does something else than `before`; `None` before it began, and after its end.
+pub fn stream_state(before: Option<&'static str>, now: Option<&'static str>) {
+    if let Some(state) = before {
+        gauge!("mana_sync_streams", "state" => state).decrement(1);
+    }
+    if let Some(state) = now {
+        gauge!("mana_sync_streams", "state" => state).increment(1);
+    }
 }
 
 /// A stream began.
@@ -125,6 +147,12 @@ pub fn news_group(reads: usize) {
 /// So many pushes wait for a batch.
 pub fn writer_queue(pushes: usize) {
     gauge!("mana_sync_writer_queue_pushes").set(number(pushes));
+}
+
+/// Of the lanes of some work so many are `busy`, of so many that there are.
+pub fn lanes(lanes: &'static str, busy: usize, all: usize) {
+    gauge!("mana_sync_lanes", "lanes" => lanes).set(number(all));
+    gauge!("mana_sync_lanes_busy", "lanes" => lanes).set(number(busy));
 }
 
 /// A batch is tried again.
@@ -232,15 +260,45 @@ pub fn lookup(what: &'static str, source: &'static str) {
     counter!("mana_sync_lookups_total", "what" => what, "source" => source).increment(1);
 }
 
+/// What was last known, or nothing, was taken for an answer that a service owed about `what`:
+/// membership or billing. It then holds for some seconds.
+pub fn fail_open(what: &'static str) {
+    counter!("mana_sync_fail_opens_total", "what" => what).increment(1);
+}
+
+/// So long ago the key set was fetched.
+pub fn jwks_age(age: Duration) {
+    gauge!("mana_sync_jwks_age_seconds").set(age);
+}
+
 /// The pool has so many connections, of which so many are idle.
 pub fn pool(connections: u32, idle: usize) {
     gauge!("mana_sync_pool_connections").set(connections);
     gauge!("mana_sync_pool_idle_connections").set(number(idle));
 }
 
+/// Somebody waited so long for a connection of a `pool`, got or not.
+pub fn pool_wait(pool: &'static str, wait: Duration) {
+    histogram!("mana_sync_pool_wait_seconds", "pool" => pool).record(wait);
+}
+
 /// Somebody waited for a connection in vain.
 pub fn pool_acquire_timeout() {
     counter!("mana_sync_pool_acquire_timeouts_total").increment(1);
+}
+
+/// How full the server's queue of notifications is, and how many connections it has, of how many.
+pub fn database(notification_queue: f64, connections: f64, max_connections: f64) {
+    gauge!("mana_sync_notification_queue_ratio").set(notification_queue);
+    gauge!("mana_sync_database_connections").set(connections);
+    gauge!("mana_sync_database_max_connections").set(max_connections);
+}
+
+/// A `table` has so many rows, so many that are dead, and takes so many bytes.
+pub fn table_size(table: &'static str, live: f64, dead: f64, bytes: f64) {
+    gauge!("mana_sync_table_live_rows", "table" => table).set(live);
+    gauge!("mana_sync_table_dead_rows", "table" => table).set(dead);
+    gauge!("mana_sync_table_size_bytes", "table" => table).set(bytes);
 }
 
 /// Whether the node drains.
@@ -251,11 +309,6 @@ pub fn draining(draining: bool) {
 /// So many log lines were lost since the start.
 pub fn log_lines_lost(lines: usize) {
     counter!("mana_sync_log_lines_lost_total").absolute(lines as u64);
-}
-
-/// Which build this is.
-pub fn build_info() {
-    gauge!("mana_sync_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
 
 fn flag(on: bool) -> f64 {

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::grant::Reader;
-use crate::group::Desk;
+use crate::group::{Desk, Working};
 use crate::id::Stamp;
 use crate::metrics;
 use crate::progress::Progress;
@@ -58,6 +58,7 @@ struct Memory {
 pub struct News {
     queue: mpsc::Sender<Asked>,
     memory: Memory,
+    working: Working,
 }
 
 /// The lanes, to be run.
@@ -73,8 +74,10 @@ pub struct Lanes {
 pub fn news(store: &Store, progress: Progress, recent: Arc<Recent>) -> (News, Lanes) {
     let (queue, waiting) = mpsc::channel(MAX_WAITING);
     let memory = Memory { progress, recent };
-    let lanes = Lanes { store: store.clone(), memory: memory.clone(), desk: Desk::new(waiting) };
-    (News { queue, memory }, lanes)
+    let desk = Desk::new(waiting);
+    let working = desk.working();
+    let lanes = Lanes { store: store.clone(), memory: memory.clone(), desk };
+    (News { queue, memory, working }, lanes)
 }
 
 impl Memory {
@@ -89,6 +92,12 @@ impl Memory {
 }
 
 impl News {
+    /// How many of its lanes are at work, of how many.
+    #[must_use]
+    pub fn lanes(&self) -> (&'static str, usize, usize) {
+        ("news", self.working.lanes(), LANES)
+    }
+
     /// After a push, which the watermark has passed: that there is nothing after `cursor` but what
     /// it wrote, where that is known.
     #[must_use]

@@ -35,7 +35,7 @@ use crate::metrics;
 use crate::news;
 use crate::progress::progress;
 use crate::recent::Recent;
-use crate::relay::Relay;
+use crate::relay::{self, Relay};
 use crate::store::{self, StartError, Store};
 use crate::telemetry;
 use crate::writer::writer;
@@ -45,6 +45,9 @@ const DOORBELLS: usize = 4096;
 
 /// How often is looked for publishing that a node has left undone.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How often the database server is asked how it is.
+const VITALS: Duration = Duration::from_secs(30);
 
 /// How long the tasks of a node may take to end.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -164,6 +167,7 @@ impl Node {
         let relay =
             Relay::new(inner.clone(), Arc::clone(&feeds), recent, advance, doorbells, start);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));
+        parts.spawn("vitals", relay::watch(inner.clone(), VITALS, stop()));
         parts.spawn("heartbeat", beat(inner, progress, settings.listener.heartbeat, stop()));
         let listener = Listener::new(settings.listener, heard, hearing);
         parts.spawn("listener", listener.run(stop()));
@@ -182,7 +186,6 @@ impl Node {
         for server in servers {
             parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
         }
-        metrics::build_info();
         let leaving = settings.leaving;
         Ok(Self { addresses, leaving, drain, feeds, store, connections_stop, connections, parts })
     }

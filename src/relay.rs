@@ -8,6 +8,7 @@
 
 mod compare;
 mod step;
+mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::store::{Store, StoreError};
 use crate::watermark::{PATIENCE, Step, Watermark};
 use compare::{Comparison, Named};
 use step::{Stepped, read_step};
+pub use vitals::watch;
 
 /// A horizon that stands still this long is held by somebody who is named and ended; later where
 /// statements may take longer.

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::doorbell::{FeedId, Owner};
 use crate::grant;
-use crate::group::Desk;
+use crate::group::{Desk, Working};
 use crate::metrics;
 #[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
@@ -99,6 +99,9 @@ pub struct Writer {
     large: mpsc::Sender<Push>,
     progress: Progress,
     patience: Duration,
+    /// The lanes at work, for small pushes and for large ones.
+    working: [Working; 2],
+    lanes: usize,
 }
 
 /// The lanes, to be run.
@@ -126,7 +129,9 @@ pub fn writer(store: &Store, progress: Progress, settings: &Settings) -> (Writer
         (Arc::new(Desk::new(small_queue)), Arc::new(Desk::new(large_queue)));
     let mut lanes: Vec<_> = (0..settings.lanes).map(|_| task(&small_desk)).collect();
     lanes.push(task(&large_desk));
-    (Writer { small, large, progress, patience: settings.patience }, Lanes(lanes))
+    let working = [small_desk.working(), large_desk.working()];
+    let (patience, small_lanes) = (settings.patience, settings.lanes);
+    (Writer { small, large, progress, patience, working, lanes: small_lanes }, Lanes(lanes))
 }
 
 impl Writer {
@@ -134,6 +139,13 @@ impl Writer {
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// The lanes for small pushes and for large ones: how many are at work, of how many.
+    #[must_use]
+    pub fn lanes(&self) -> [(&'static str, usize, usize); 2] {
+        let [small, large] = &self.working;
+        [("small", small.lanes(), self.lanes), ("large", large.lanes(), 1)]
     }
 
     /// How many pushes wait, in both queues.

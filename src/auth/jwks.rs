@@ -5,7 +5,7 @@
 //! there always is one; neither a failed fetch nor a set without usable keys replaces it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Brief, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -61,6 +61,8 @@ pub(super) struct Keyring {
     url: Url,
     http: Client,
     current: ArcSwapOption<KeySet>,
+    /// When it was fetched last; at first, when the node began.
+    fetched: Brief<Instant>,
     /// Held by whoever fetches: until when no unknown `kid` causes a fetch.
     barred_until: Mutex<Option<Instant>>,
 }
@@ -78,7 +80,13 @@ pub(crate) enum Refused {
 
 impl Keyring {
     pub(super) fn new(url: Url, http: Client) -> Self {
-        Self { url, http, current: ArcSwapOption::empty(), barred_until: Mutex::new(None) }
+        let fetched = Brief::new(Instant::now());
+        Self { url, http, current: ArcSwapOption::empty(), fetched, barred_until: Mutex::new(None) }
+    }
+
+    /// How long ago the set was fetched.
+    pub(super) fn age(&self) -> Duration {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// The current set's generation; none before the first.
@@ -137,6 +145,7 @@ impl Keyring {
         match self.fetch_keys().await {
             Ok(keys) => {
                 metrics::lookup("jwks", "service");
+                *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                 if before.as_ref().is_none_or(|set| set.keys != keys) {
                     let generation = before.map_or(0, |set| set.generation + 1);
                     info!(generation, keys = keys.len(), "new key set");

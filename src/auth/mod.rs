@@ -192,6 +192,12 @@ impl Authenticator {
         stop.run_until_cancelled(self.keys.keep_fresh()).await;
     }
 
+    /// How long ago the key set was fetched; since the start, where it never was.
+    #[must_use]
+    pub fn keys_age(&self) -> Duration {
+        self.keys.age()
+    }
+
     /// Whether a key set was ever loaded.
     #[must_use]
     pub fn ready(&self) -> bool {

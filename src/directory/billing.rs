@@ -102,6 +102,7 @@ impl Gate {
     async fn answer(&self, user: &UserId, now: Instant) -> Answer {
         if let Some(until) = self.down_until.load().as_deref().filter(|until| now < **until) {
             metrics::lookup("billing", "none");
+            metrics::fail_open("billing");
             return Answer { active: true, until: *until };
         }
         match self.ask(user).await {
@@ -111,6 +112,7 @@ impl Gate {
             }
             Err(error) => {
                 metrics::lookup("billing", "none");
+                metrics::fail_open("billing");
                 warn!(%error, "billing lookup failed; the user counts as active");
                 let until = now + FAILURE_HOLDS;
                 // An answer, however useless, is about one user, and must not open the gate for

@@ -170,15 +170,12 @@ impl Members {
                 }
                 (Ask::You(question), verified) if self.is_quiet() => {
                     self.store.unanswered(user, question).await.map_err(not_fresh)?;
-                    return if verified { Ok(Instant::now() + QUIET) } else { Err(NotFresh) };
+                    return if verified { Ok(last_known(QUIET)) } else { Err(NotFresh) };
                 }
                 (Ask::You(question), verified) => match self.ask(service, user, question).await {
                     Ok(Some(until)) => return Ok(until),
                     Ok(None) => {}
-                    Err(NotFresh) if verified => {
-                        metrics::lookup("membership", "last_known");
-                        return Ok(Instant::now() + HOLD);
-                    }
+                    Err(NotFresh) if verified => return Ok(last_known(HOLD)),
                     Err(NotFresh) => return Err(NotFresh),
                 },
                 (Ask::Another, true) => {
@@ -219,6 +216,13 @@ impl Members {
         }
         Ok(answered.kept.then_some(begun + self.life))
     }
+}
+
+/// The service owes an answer; what is last known is gone by for so long.
+fn last_known(hold: Duration) -> Instant {
+    metrics::lookup("membership", "last_known");
+    metrics::fail_open("membership");
+    Instant::now() + hold
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]

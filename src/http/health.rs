@@ -82,10 +82,15 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (size, idle) = api.store.connections();
     gauges::pool(size, idle);
     gauges::writer_queue(api.writer.waiting());
+    for (lanes, busy, all) in api.writer.lanes().into_iter().chain([api.news.lanes()]) {
+        gauges::lanes(lanes, busy, all);
+    }
     for flow in Flow::ALL {
         gauges::inflight_bytes(flow.name(), api.quotas.inflight_bytes(flow));
     }
     gauges::heartbeat_age(api.hearing.silence());
+    gauges::jwks_age(api.auth.keys_age());
+    gauges::process();
     let head = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (head, api.metrics.render()).into_response()
+    (head, gauges::without_false_types(api.metrics.render())).into_response()
 }

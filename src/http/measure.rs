@@ -13,23 +13,8 @@ use super::Api;
 use super::access::{Asked, Peer, REQUEST_ID, span};
 use crate::metrics;
 
-/// The patterns of the router's paths.
-const ROUTES: [&str; 11] = [
-    "/openapi.json",
-    "/sync/{app_id}",
-    "/sync/{app_id}/pull",
-    "/sync/{app_id}/stream",
-    "/ws",
-    "/ws/{app_id}",
-    "/internal/memberships/{user_id}/invalidate",
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/metrics",
-];
-
 fn known(route: &str) -> Option<&'static str> {
-    ROUTES.into_iter().find(|known| *known == route)
+    metrics::ROUTES.iter().find(|known| **known == route).copied()
 }
 
 /// What is said of a request whose client did not wait for the answer.

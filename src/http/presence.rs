@@ -28,12 +28,26 @@ pub(super) enum Kind {
     Socket,
 }
 
+/// What a stream does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It reads what it has missed from the database.
+    CatchingUp,
+    /// It stands at the tails.
+    Live,
+    /// It waits for room, or for a database.
+    Waiting,
+}
+
 /// A connection that counts as long as this lives.
 #[derive(Debug)]
 pub(super) struct Present {
     presence: Presence,
     user: UserId,
     kind: Kind,
+    state: State,
+    /// Its client does not take what was sent.
+    blocked: bool,
     /// The request that it began with.
     asked: Arc<Asked>,
     /// Why it ends.
@@ -41,6 +55,35 @@ pub(super) struct Present {
 }
 
 impl Present {
+    fn told_state(&self) -> Option<&'static str> {
+        let told = match self.state {
+            _ if self.blocked => "blocked",
+            State::CatchingUp => "catching_up",
+            State::Live => "live",
+            State::Waiting => "waiting",
+        };
+        Some(told).filter(|_| self.kind == Kind::Stream)
+    }
+
+    /// Says what the stream does now.
+    pub(super) fn does(&mut self, state: State) {
+        self.tell(state, self.blocked);
+    }
+
+    /// Says whether its client does not take what was sent.
+    pub(super) fn blocked(&mut self, blocked: bool) {
+        self.tell(self.state, blocked);
+    }
+
+    /// Mostly nothing is new.
+    fn tell(&mut self, state: State, blocked: bool) {
+        if (state, blocked) != (self.state, self.blocked) {
+            let before = self.told_state();
+            (self.state, self.blocked) = (state, blocked);
+            metrics::stream_state(before, self.told_state());
+        }
+    }
+
     /// Says why it is about to end: `expired`, `drained`; otherwise the client left.
     pub(super) fn because(&mut self, reason: &'static str) {
         self.because = reason;
@@ -89,7 +132,17 @@ impl Presence {
             Kind::Stream => metrics::stream_opened(),
             Kind::Socket => metrics::websocket_opened(),
         }
-        Ok(Present { presence: self.clone(), user: user.clone(), kind, asked, because: "left" })
+        let present = Present {
+            presence: self.clone(),
+            user: user.clone(),
+            kind,
+            state: State::CatchingUp,
+            blocked: false,
+            asked,
+            because: "left",
+        };
+        metrics::stream_state(None, present.told_state());
+        Ok(present)
     }
 }
 
@@ -106,6 +159,7 @@ impl Drop for Present {
                 metrics::user_disconnected();
             }
         }
+        metrics::stream_state(self.told_state(), None);
         match self.kind {
             Kind::Stream => metrics::stream_ended(self.because),
             Kind::Socket => metrics::websocket_closed(),

@@ -6,6 +6,7 @@
 
 mod frames;
 mod lookup;
+mod pace;
 mod socket;
 
 use std::collections::BTreeSet;
@@ -16,11 +17,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::lookup::LookUp;
+use self::pace::Pace;
 use super::Api;
 use super::answer;
 use super::extract::Caller;
 use super::page::{ReadPage, Wanted};
-use super::presence::Present;
+use super::presence::{Present, State};
 use super::quota::Share;
 use super::room::{Flow, NoRoom, Room};
 use crate::feed::{Caught, Following, Taken};
@@ -87,6 +89,7 @@ pub(super) struct Session {
     /// that the cursor tells of.
     bound: Stamp,
     look: Look,
+    pace: Pace,
     /// Tables of which the history of a joined space was sent.
     joining: Option<BTreeSet<TableName>>,
     /// What the client was told last.
@@ -127,6 +130,7 @@ impl Session {
             begun: false,
             bound: Stamp::START,
             look: Look::Database,
+            pace: Pace::default(),
             joining: None,
             spaces: None,
             leaves: None,
@@ -162,6 +166,7 @@ impl Session {
                     Look::Later => Ok(()),
                 };
                 if let Err(NotNow) = looked {
+                    self.present.does(State::Waiting);
                     self.wait(Some(Instant::now() + PAUSE)).await;
                 }
             }
@@ -174,6 +179,8 @@ impl Session {
     /// Waits until it should have ended, and its last words be written. For writes that don't
     /// get on: a client that reads nothing is not to outlive its token, nor hold up a drain.
     async fn overdue(&mut self) {
+        self.pace.slow = true;
+        self.present.blocked(true);
         loop {
             let over = self.leaves().map_or(self.expires, |leaves| leaves.min(self.expires));
             if Instant::now() >= over + LAST_WORDS {
@@ -196,10 +203,12 @@ impl Session {
                 metrics::tail_miss();
                 if let Some(from) = from.filter(|from| *from < self.cursor.stamp) {
                     self.cursor = Cursor::at(from);
+                    self.pace.lived = false;
                 }
                 self.look = Look::Database;
             }
             Caught::Up(taken) if taken.entries.is_empty() => {
+                self.live();
                 self.cursor = Cursor::at(taken.until);
                 self.look = Look::Later;
             }
@@ -207,6 +216,7 @@ impl Session {
                 let bytes = taken.entries.iter().map(|entry| entry.json.len()).sum();
                 self.room = answer::room(&self.share, Flow::Events, bytes)?.map(Box::new);
                 metrics::tail_hits(1);
+                self.live();
                 self.look = if taken.more { Look::Tails } else { Look::Later };
                 self.send_taken(&taken);
             }
@@ -214,8 +224,14 @@ impl Session {
         Ok(())
     }
 
+    fn live(&mut self) {
+        self.pace.lived = true;
+        self.present.does(State::Live);
+    }
+
     /// Reads a page from the database. Its failures are waited out: the head is long sent.
     async fn read(&mut self) -> Result<(), NotNow> {
+        self.present.does(State::CatchingUp);
         // Before the reading: what waits for room holds nothing, and reads nothing in vain.
         let mut room = self.share.room(Flow::Events, EVENT_BYTES)?;
         self.following.asking_members();
@@ -324,6 +340,7 @@ impl Session {
             self.cursor = page.until;
             self.note_joining(page, out);
         });
+        self.pace.delivered(page.rows.first().map(|row| row.stamp));
     }
 
     /// After the history of a newly joined space, each requested table gets the new cursor.
@@ -346,9 +363,7 @@ impl Session {
     fn send_taken(&mut self, taken: &Taken) {
         self.ready = frames::taken(taken);
         self.cursor = Cursor::at(taken.until);
-        if let Some(last) = taken.entries.last() {
-            metrics::delivered(last.stamp.age());
-        }
+        self.pace.delivered(taken.entries.first().map(|first| first.stamp));
     }
 }
 

@@ -72,15 +72,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] where the URL is none.
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        Self::of_node(settings, Arc::default())
+        Self::of_node(settings, "requests", Arc::default())
     }
 
-    /// Another pool of the same node.
+    /// The relay's pool, beside that of the same node's requests.
     ///
     /// # Errors
     /// As [`Store::new`].
     pub fn beside(&self, settings: &Settings) -> Result<Self, StoreError> {
-        Self::of_node(settings, Arc::clone(&self.heard))
+        Self::of_node(settings, "relay", Arc::clone(&self.heard))
     }
 
     /// Says that the node has heard of a stamp: a connection that leads to a database in which it was
@@ -99,7 +99,11 @@ impl Store {
         Ok(identify(&mut *self.acquire().await?, heard).await?)
     }
 
-    fn of_node(settings: &Settings, heard: Arc<AtomicI64>) -> Result<Self, StoreError> {
+    fn of_node(
+        settings: &Settings,
+        name: &'static str,
+        heard: Arc<AtomicI64>,
+    ) -> Result<Self, StoreError> {
         let known = Arc::clone(&heard);
         let options = connect_options(&settings.url, settings.statement)?;
         let pool = PgPoolOptions::new()
@@ -114,6 +118,6 @@ impl Store {
             .connect_lazy_with(options);
         // The server's own limit comes first, so that its answer is heard.
         let patience = settings.statement + Duration::from_secs(1);
-        Ok(Self { pool, patience, asked_horizon: Arc::default(), heard })
+        Ok(Self { pool, name, patience, asked_horizon: Arc::default(), heard })
     }
 }

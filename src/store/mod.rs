@@ -14,6 +14,7 @@ mod migrate;
 mod news;
 mod order;
 mod read;
+mod vitals;
 
 pub use append::{Appended, Lane, NewRow};
 pub use connect::{Settings, connect_options};
@@ -23,6 +24,7 @@ pub use members::{Answered, Ask};
 pub use migrate::StartError;
 pub use news::{Found, NewsRead, Question};
 pub use read::{ChangeRow, FeedRow, FeedsRead, Page, PageRead, PageRequest};
+pub use vitals::{TableVitals, Vitals};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -89,6 +91,8 @@ fn is_broken(error: &sqlx::Error) -> bool {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    /// What the pool is called in metrics.
+    name: &'static str,
     /// A statement that has no answer after this is given up, and its connection with it.
     patience: Duration,
     /// The horizon as it was asked for last, and when.
@@ -145,7 +149,10 @@ impl Store {
     }
 
     async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        Ok(self.pool.acquire().await.inspect_err(|error| {
+        let begun = Instant::now();
+        let acquired = self.pool.acquire().await;
+        metrics::pool_wait(self.name, begun.elapsed());
+        Ok(acquired.inspect_err(|error| {
             if matches!(error, sqlx::Error::PoolTimedOut) {
                 metrics::pool_acquire_timeout();
             }

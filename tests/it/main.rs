@@ -19,6 +19,7 @@ mod isolation;
 mod latency;
 mod linger;
 mod memberships;
+mod metrics;
 mod model;
 mod openapi;
 mod order;

@@ -1,9 +1,9 @@
 //! Real processes of the built binary: signals, kills, refusals, and the fleet on one machine.
 
 mod commands;
-mod counts;
+pub mod counts;
 mod dev;
-mod drain;
+pub mod drain;
 mod kill;
 mod logs;
 mod lookups;

@@ -4,7 +4,7 @@
 mod backlog;
 mod bytes;
 mod cursors;
-mod slow;
+pub mod slow;
 mod socket;
 
 use serde_json::{Value, json};

@@ -51,6 +51,7 @@ impl Session {
                 if !sent || framed.is_none() {
                     return;
                 }
+                self.present.blocked(false);
             }
         }
     }

@@ -26,7 +26,7 @@ fn push_of(push: usize) -> Vec<Value> {
 }
 
 /// Sends the request of a stream, over a socket that holds little.
-pub(super) async fn open(node: &str, client: &Client) -> TcpStream {
+pub async fn open(node: &str, client: &Client) -> TcpStream {
     let address: SocketAddr = node.trim_start_matches("http://").parse().unwrap();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
