@@ -18,22 +18,6 @@ NODE = Path(os.environ["MANA_SYNC_BIN"]).resolve()
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 
 
-# Written elsewhere at the moment: until they are here, what needs them is skipped.
-AWAITED = {"prometheus/rules.yaml", "prometheus/rules.test.yaml", "grafana/dashboard.json",
-           "k8s/prometheus-operator/prometheusrule.yaml"}
-
-
-class Awaited(Exception):
-    """An artefact is not here yet."""
-
-
-def awaited(*names):
-    """Skips a check whose artefacts are still to come."""
-    for name in names:
-        if name in AWAITED and not (DEPLOY / name).exists():
-            raise Awaited(name)
-
-
 class Failed(Exception):
     """An artefact is not as it should be; says why."""
 

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from common import AWAITED, DEPLOY, NODE, ROOT, VENV, WORK, load, read, require, run
+from common import DEPLOY, NODE, ROOT, VENV, WORK, load, read, require, run
 
 # Files that the build of the dependencies may see: manifests, and what .cargo says.
 MANIFEST = re.compile(r"(^|/)(Cargo\.(toml|lock)|config\.toml)$")
@@ -107,7 +107,7 @@ def compose():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             there = (DEPLOY / source).exists() if source.startswith(".") else source in fleet["volumes"]
-            require(there or source.removeprefix("./") in AWAITED, f"{name}: {source} is not there")
+            require(there, f"{name}: {source} is not there")
     require(sum(name.startswith("node-") for name in services) == 3, "there must be three nodes")
     variables = set(re.findall(r"\$\{(\w+)", read("compose.yaml")))
     offered = set(re.findall(r"^(\w+)=", read("compose.env.example"), re.M))
