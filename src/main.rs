@@ -1,9 +1,14 @@
 //! `mana-sync`: the commands.
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use mana_sync::commands::examples;
 use mana_sync::commands::import::{self, ImportArgs};
+use mana_sync::commands::push::{self, PushArgs};
+use mana_sync::commands::tail::{self, TailArgs};
 use mana_sync::config::{self, Config, DatabaseUrls, Server};
 use mana_sync::dev::command::{DevArgs, TokenArgs};
 use mana_sync::doctor::{self, DoctorArgs};
@@ -16,7 +21,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// A stateless sync node for local-first apps: Postgres holds the log, any replica serves any
 /// user.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = examples::PROGRAM)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -25,25 +30,44 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs a node. It migrates the database first, where that is needed.
+    #[command(after_help = examples::SERVE)]
     Serve(Box<Config>),
     /// Migrates the database and ends.
+    #[command(after_help = examples::MIGRATE)]
     Migrate(DatabaseUrls),
     /// Takes over the changes of the server that came before, all or none, into a database that no
     /// node has served yet.
+    #[command(after_help = examples::IMPORT)]
     Import(ImportArgs),
     /// Looks at everything that a node with these settings depends on, and says what is not as it
     /// should be, and how to mend it.
     ///
     /// Exits with 1 where something is to be mended.
+    #[command(after_help = examples::DOCTOR)]
     Doctor(Box<DoctorArgs>),
     /// Says whether the node on this machine is ready, for an image's health check.
     ///
     /// Exits with 1 where it is not.
+    #[command(after_help = examples::HEALTH)]
     Health(Server),
     /// Runs a fleet on this machine, with a Postgres and an issuer of its own.
+    #[command(after_help = examples::DEV)]
     Dev(DevArgs),
     /// Prints a token of the `dev` fleet.
+    #[command(after_help = examples::TOKEN)]
     Token(TokenArgs),
+    /// Follows a feed in the terminal.
+    #[command(after_help = examples::TAIL)]
+    Tail(TailArgs),
+    /// Pushes the changes of a file, a line each.
+    #[command(after_help = examples::PUSH)]
+    Push(PushArgs),
+    /// Prints completions for a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 #[tokio::main]
@@ -59,6 +83,9 @@ async fn main() -> ExitCode {
         Command::Doctor(args) => return doctor(&args).await,
         Command::Health(server) => return health(&server).await,
         Command::Dev(args) => dev::command::run(&args).await.map_err(Into::into),
+        Command::Tail(args) => tail::run(&args).await.map_err(Into::into),
+        Command::Push(args) => push::run(&args).await.map_err(Into::into),
+        Command::Completions { shell } => return completions(shell),
         Command::Token(args) => dev::command::token(&args).map_err(Into::into),
     };
     match outcome {
@@ -97,4 +124,12 @@ async fn doctor(args: &DoctorArgs) -> ExitCode {
         println!("{finding}");
     }
     ExitCode::from(u8::from(doctor::is_ill(&found)))
+}
+
+fn completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mana-sync", &mut script);
+    // Who closed the other end does not want to read it.
+    let _ = std::io::stdout().write_all(&script);
+    ExitCode::SUCCESS
 }

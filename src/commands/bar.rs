@@ -22,6 +22,11 @@ impl Bar {
         self.0.set_length(total);
         self.0.set_position(done);
     }
+
+    /// Does something while the bar is out of the way: say something.
+    pub(super) fn aside(&self, what: impl FnOnce()) {
+        self.0.suspend(what);
+    }
 }
 
 impl Drop for Bar {

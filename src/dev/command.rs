@@ -27,7 +27,7 @@ const SERVICE_KEY: &str = "dev-service-key";
 const ROLE: &str = "mana_sync";
 
 /// Where things last, and where the account that Postgres runs under may go.
-const FOLDER: &str = "/var/tmp/mana-sync-dev";
+pub const FOLDER: &str = "/var/tmp/mana-sync-dev";
 
 /// Who share a space from the start; the guide and the tour speak of them.
 pub(super) const MEMBERS: [(&str, &str); 2] = [("alice", "home"), ("bob", "home")];
@@ -229,8 +229,21 @@ fn settings(database: &str, issuer: SocketAddr, port: u16) -> Result<Settings, N
 /// # Errors
 /// [`DevError`] where the fleet's key can't be read or made.
 pub fn token(args: &TokenArgs) -> Result<(), DevError> {
-    let folder = folder(&args.data)?;
-    let issuer = Issuer::with_key_file(SERVICE_KEY, &folder.join("issuer.key"))?;
-    println!("{}", issuer.token(&args.user, Duration::from_secs(args.ttl)));
+    println!("{}", sign(folder(&args.data)?, &args.user, Duration::from_secs(args.ttl))?);
     Ok(())
+}
+
+/// A token of the fleet in `folder`.
+fn sign(folder: &Path, user: &str, life: Duration) -> Result<String, DevError> {
+    let issuer = Issuer::with_key_file(SERVICE_KEY, &folder.join("issuer.key"))?;
+    Ok(issuer.token(user, life))
+}
+
+/// A token of the fleet whose folder is `data`; none where no fleet ever ran there.
+///
+/// # Errors
+/// [`DevError`] where the fleet's key can't be read.
+pub fn token_of(data: &Path, user: &str) -> Result<Option<String>, DevError> {
+    let there = data.join("issuer.key").exists();
+    there.then(|| sign(data, user, TOKEN_LIFE)).transpose()
 }

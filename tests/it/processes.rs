@@ -8,6 +8,7 @@ mod kill;
 mod logs;
 mod lookups;
 mod process;
+mod terminal;
 
 pub use drain::{WebSocket, websocket};
 pub use process::{Process, free_port, lasting_port};

@@ -17,7 +17,7 @@ fn folder() -> TempDir {
     folder
 }
 
-fn data(folder: &TempDir) -> String {
+pub fn data(folder: &TempDir) -> String {
     format!("--data={}", folder.path().join("data").display())
 }
 
@@ -30,7 +30,7 @@ fn postgres_of(folder: &Path) -> u32 {
 }
 
 /// A fleet whose guide is printed: it, its folder, and the curl lines.
-async fn fleet() -> (Process, TempDir, Vec<String>) {
+pub async fn fleet() -> (Process, TempDir, Vec<String>) {
     let folder = folder();
     let fleet = Process::start("dev", &["--port=0", &data(&folder)]);
     fleet.says("Ctrl-C stops everything.\n").await;
