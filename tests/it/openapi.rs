@@ -29,6 +29,7 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
     all.collect()
 }
 
+// P-105: `GET /openapi.json` describes all this for programs (OpenAPI 3.1)
 #[tokio::test]
 async fn its_routes_are_the_node_s_and_the_protocol_s() {
     let document = document().await;
