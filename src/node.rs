@@ -30,6 +30,7 @@ use crate::config::{Config, Secret};
 use crate::directory::members;
 use crate::feed::Feeds;
 use crate::http::{AccessLog, Api, Drain, Presence, Quotas, STRANGERS, Server, Serves, router};
+use crate::id::Stamp;
 use crate::listener::{Hearing, Listener, beat};
 use crate::metrics;
 use crate::news;
@@ -78,14 +79,23 @@ impl From<store::StoreError> for NodeError {
     }
 }
 
+/// Places in the one order of all changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// The last stamp given.
+    pub clock: Stamp,
+    /// The last stamp before which nothing is in flight.
+    pub horizon: Stamp,
+    /// The stamp up to which the node has heard everything ring.
+    pub watermark: Stamp,
+}
+
 /// A running node.
 pub struct Node {
     /// For clients, and for operators: the same, unless those have a port of their own.
     addresses: [SocketAddr; 2],
     leaving: Leaving,
-    drain: Drain,
-    feeds: Arc<Feeds>,
-    store: Store,
+    api: Arc<Api>,
     /// Ends accepting, and each connection once its request is answered.
     connections_stop: CancellationToken,
     connections: TaskTracker,
@@ -153,7 +163,7 @@ impl Node {
             access: AccessLog::new(settings.proxies.clone(), log_key),
             quotas: Quotas::new(&settings.limits),
             hearing: hearing.clone(),
-            drain: drain.clone(),
+            drain,
             service_key: settings.service_key.clone(),
             metrics: metrics.clone(),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
@@ -184,10 +194,10 @@ impl Node {
         }
         let connections_stop = CancellationToken::new();
         for server in servers {
-            parts.spawn("accept", accept(server, connections.clone(), connections_stop.clone()));
+            let ends = (connections_stop.clone(), stop());
+            parts.spawn("accept", accept(server, connections.clone(), ends));
         }
-        let leaving = settings.leaving;
-        Ok(Self { addresses, leaving, drain, feeds, store, connections_stop, connections, parts })
+        Ok(Self { addresses, leaving: settings.leaving, api, connections_stop, connections, parts })
     }
 
     /// Where it listens for clients.
@@ -204,6 +214,16 @@ impl Node {
         operators
     }
 
+    /// Where it stands in the one order of all changes.
+    ///
+    /// # Errors
+    /// Where the database can't say.
+    pub async fn order(&self) -> Result<Order, store::StoreError> {
+        let clock = self.api.store.clock().await?;
+        let horizon = self.api.store.shared_horizon().await?;
+        Ok(Order { clock, horizon, watermark: self.api.progress.at() })
+    }
+
     /// Waits until a part of the node has failed for good: it is to be started anew.
     pub async fn failed(&self) {
         self.parts.failed.cancelled().await;
@@ -214,12 +234,12 @@ impl Node {
     pub async fn leave(self) {
         let leaving = self.leaving.clone();
         metrics::draining(true);
-        self.drain.unready.cancel();
+        self.api.drain.unready.cancel();
         let orderly = async {
             sleep(leaving.delay).await;
             self.connections_stop.cancel();
-            self.drain.streams.cancel();
-            self.feeds.wake_all();
+            self.api.drain.streams.cancel();
+            self.api.feeds.wake_all();
             self.connections.close();
             self.connections.wait().await;
         };
@@ -239,12 +259,14 @@ impl Node {
 
     async fn stop_within(self, time: Duration) {
         self.connections_stop.cancel();
-        self.drain.unready.cancel();
+        self.api.drain.unready.cancel();
+        // WebSockets have tasks of their own.
+        self.api.drain.streams.cancel();
         self.parts.stop.cancel();
         self.parts.tasks.close();
         let orderly = async {
             self.parts.tasks.wait().await;
-            self.store.close().await;
+            self.api.store.close().await;
         };
         if timeout(time, orderly).await.is_err() {
             tracing::warn!("some tasks did not end");
@@ -255,7 +277,7 @@ impl Node {
 /// Opens the ports; gives where clients come, and where operators do.
 fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, [SocketAddr; 2]), NodeError> {
     let open = |address, serves| {
-        let router = router(Arc::clone(api), &settings.origins, serves);
+        let router = router(Arc::clone(api), &settings.origins, serves, settings.console);
         let server = Server::bind(address, router, settings.server.clone());
         server
             .and_then(|server| server.address().map(|address| (server, address)))
@@ -270,9 +292,14 @@ fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, [SocketAddr
     Ok((vec![clients, operators], [address, admin_address]))
 }
 
-async fn accept(server: Server, connections: TaskTracker, stop: CancellationToken) {
+/// Accepts connections until the first token ends that. They break at the second one.
+async fn accept(
+    server: Server,
+    connections: TaskTracker,
+    (stop, end): (CancellationToken, CancellationToken),
+) {
     while let Some(connection) = stop.run_until_cancelled(server.accept(stop.clone())).await {
-        connections.spawn(connection);
+        connections.spawn(end.clone().run_until_cancelled_owned(connection));
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Server {
     #[arg(long, env = "TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',',
         value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
+    /// Serves a page at `/` that shows devices side by side, and what they and the node say to
+    /// each other; it asks for a token for each of them.
+    #[arg(long, env = "CONSOLE")]
+    pub console: bool,
 }
 
 /// The Postgres that all nodes share.

@@ -1,27 +1,29 @@
 //! `mana-sync dev`: a fleet on one machine, for whoever tries it or develops against it.
 //!
-//! One process holds the issuer and all replicas; Postgres runs beside it and dies with it.
+//! One process holds the console, the issuer and all replicas; Postgres runs beside it and dies with it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::net::TcpListener;
+use futures::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::demo::{self, DemoError};
+use super::fleet::{Fleet, Order};
 use super::guide;
 use super::issuer::{Issuer, IssuerError};
 use super::postgres::{Durability, EmbeddedPostgres, PostgresError, Settings as PostgresSettings};
-use crate::config::{Config, pg_bindir};
-use crate::node::{self, Node, NodeError, Settings};
+use crate::config::pg_bindir;
+use crate::node::NodeError;
 use crate::telemetry::{self, LogFormat};
 
 /// The secret of the fleet's own services; it guards nothing but this machine's toys.
-const SERVICE_KEY: &str = "dev-service-key";
+pub(super) const SERVICE_KEY: &str = "dev-service-key";
 
 /// The role and the database of the fleet.
 const ROLE: &str = "mana_sync";
@@ -41,8 +43,8 @@ pub struct DevArgs {
     /// How many replicas to run.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     replicas: u16,
-    /// Port of the first replica; the others follow, and the issuer takes the one before. 0 takes
-    /// free ones.
+    /// Port of the first replica; the others follow, and the console and the issuer take the one
+    /// before. 0 takes free ones.
     #[arg(long, default_value_t = 3050,
           value_parser = clap::value_parser!(u16).range(0..=65_500))]
     port: u16,
@@ -108,6 +110,11 @@ fn member(text: &str) -> Result<(String, String), &'static str> {
     Ok((user.to_owned(), space.to_owned()))
 }
 
+/// What it means that nobody can listen there.
+pub(super) fn in_use(address: SocketAddr) -> impl Fn(io::Error) -> DevError {
+    move |error| DevError::Io { what: format!("cannot listen on {address}"), error }
+}
+
 /// Makes the folder of the fleet where it is missing.
 fn folder(folder: &Path) -> Result<&Path, DevError> {
     std::fs::create_dir_all(folder).map_err(|error| DevError::Io {
@@ -115,14 +122,6 @@ fn folder(folder: &Path) -> Result<&Path, DevError> {
         error,
     })?;
     Ok(folder)
-}
-
-/// A fleet that runs.
-pub(super) struct Fleet {
-    pub(super) issuer: SocketAddr,
-    pub(super) tokens: Issuer,
-    pub(super) replicas: Vec<Node>,
-    postgres: EmbeddedPostgres,
 }
 
 /// Runs a fleet until interrupted, or through the tour.
@@ -134,8 +133,8 @@ pub async fn run(args: &DevArgs) -> Result<(), DevError> {
     let _lines = telemetry::start_logging("warn", LogFormat::Text, None);
     let stop = CancellationToken::new();
     let mut interrupt = signals()?;
-    let fleet = tokio::select! {
-        fleet = start(args, &stop) => fleet?,
+    let (fleet, postgres, orders) = tokio::select! {
+        started = start(args, &stop) => started?,
         () = interrupt.any() => return Ok(()),
     };
     let outcome = if args.demo {
@@ -145,16 +144,23 @@ pub async fn run(args: &DevArgs) -> Result<(), DevError> {
         }
     } else {
         println!("{}", guide::text(&fleet, args.members()));
-        interrupt.any().await;
+        tokio::select! {
+            () = obey(&fleet, orders) => {}
+            () = interrupt.any() => {}
+        }
         println!("\nStopping.");
         Ok(())
     };
     stop.cancel();
-    for node in fleet.replicas {
-        node.stop().await;
-    }
-    fleet.postgres.stop().await;
+    fleet.stop().await;
+    postgres.stop().await;
     outcome
+}
+
+/// Obeys whoever gives orders at the desk; those for different replicas at the same time.
+async fn obey(fleet: &Fleet, orders: mpsc::Receiver<Order>) {
+    let orders = stream::unfold(orders, async |mut orders| Some((orders.recv().await?, orders)));
+    orders.for_each_concurrent(None, |order| fleet.obey(order)).await;
 }
 
 struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
@@ -176,18 +182,15 @@ fn signals() -> Result<Signals, DevError> {
     ))
 }
 
-async fn start(args: &DevArgs, stop: &CancellationToken) -> Result<Fleet, DevError> {
+type Started = (Fleet, EmbeddedPostgres, mpsc::Receiver<Order>);
+
+async fn start(args: &DevArgs, stop: &CancellationToken) -> Result<Started, DevError> {
     let folder = folder(&args.data)?;
-    let tokens = Issuer::with_key_file(SERVICE_KEY, &folder.join("issuer.key"))?;
+    let desk = if args.port == 0 { 0 } else { args.port - 1 };
+    let (fleet, orders) = Fleet::open(&folder.join("issuer.key"), desk, stop.clone()).await?;
     for (user, space) in args.members() {
-        tokens.join(user, space);
+        fleet.tokens.join(user, space);
     }
-    let issuer_port = if args.port == 0 { 0 } else { args.port - 1 };
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, issuer_port));
-    let in_use = |error| DevError::Io { what: format!("cannot listen on {address}"), error };
-    let listener = TcpListener::bind(address).await.map_err(in_use)?;
-    let issuer = listener.local_addr().map_err(in_use)?;
-    node::beside(tokens.clone().router(), listener, stop.clone());
     let postgres = EmbeddedPostgres::start(PostgresSettings {
         bindir: pg_bindir(),
         data: Some(folder.join("postgres")),
@@ -197,31 +200,9 @@ async fn start(args: &DevArgs, stop: &CancellationToken) -> Result<Fleet, DevErr
     .await?;
     postgres.create_role(ROLE).await?;
     postgres.create_database(ROLE, ROLE, None).await?;
-    let mut replicas = Vec::new();
-    for number in 0..args.replicas {
-        let port = if args.port == 0 { 0 } else { args.port.saturating_add(number) };
-        let settings = settings(&postgres.url(ROLE, ROLE), issuer, port)?;
-        replicas.push(Node::start(settings).await?);
-    }
-    Ok(Fleet { issuer, tokens, replicas, postgres })
-}
-
-/// What a replica of the fleet is told: the defaults, at this database and this issuer.
-fn settings(database: &str, issuer: SocketAddr, port: u16) -> Result<Settings, NodeError> {
-    let flags = [
-        format!("--database-url={database}"),
-        format!("--jwks-url=http://{issuer}/.well-known/jwks.json"),
-        format!("--mana-auth-url=http://{issuer}"),
-        format!("--mana-credits-url=http://{issuer}"),
-        format!("--mana-service-key={SERVICE_KEY}"),
-        "--bind=127.0.0.1".to_owned(),
-        "--cors-origins=http://localhost:5173".to_owned(),
-    ];
-    let config = Config::from_flags(flags)
-        .map_err(|_| NodeError::Settings("the dev fleet's own settings are refused"))?;
-    let mut settings = Settings::new(&config)?;
-    settings.address.set_port(port);
-    Ok(settings)
+    let port = |number| if args.port == 0 { 0 } else { args.port.saturating_add(number) };
+    fleet.start(&postgres.url(ROLE, ROLE), (0..args.replicas).map(port)).await?;
+    Ok((fleet, postgres, orders))
 }
 
 /// Prints a token of the fleet.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::command::Fleet;
+use super::fleet::{Fleet, Replica};
 
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ pub enum DemoError {
 /// Pushes through each replica in turn, and waits for it on a stream of the next one.
 pub(super) async fn run(fleet: &Fleet) -> Result<(), DemoError> {
     let http = reqwest::Client::new();
-    let addresses: Vec<_> = fleet.replicas.iter().map(super::super::node::Node::address).collect();
+    let addresses: Vec<_> = fleet.replicas().iter().map(Replica::address).collect();
     for (number, address) in addresses.iter().enumerate() {
         let next = (number + 1) % addresses.len();
         let bob = fleet.tokens.token("bob", Duration::from_mins(1));

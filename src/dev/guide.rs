@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
-use super::command::{Fleet, MEMBERS, TOKEN_LIFE};
+use super::command::{MEMBERS, TOKEN_LIFE};
+use super::fleet::Fleet;
 
 /// The guide to a fleet.
 pub(super) fn text<'a>(fleet: &Fleet, members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut out = String::from("\nmana-sync is running.\n\n");
-    for (number, node) in fleet.replicas.iter().enumerate() {
+    line(&mut out, "console", &format!("http://{}/", fleet.issuer));
+    for (number, node) in fleet.replicas().iter().enumerate() {
         line(&mut out, &format!("replica {}", number + 1), &format!("http://{}", node.address()));
     }
     let issuer = fleet.issuer;
@@ -16,7 +18,7 @@ pub(super) fn text<'a>(fleet: &Fleet, members: impl Iterator<Item = (&'a str, &'
     line(&mut out, "one of them", &fleet.tokens.token("alice", TOKEN_LIFE));
     let shared: Vec<_> = members.map(|(user, space)| format!("{user} in {space}")).collect();
     line(&mut out, "spaces", &shared.join(", "));
-    let (Some(first), Some(last)) = (fleet.replicas.first(), fleet.replicas.last()) else {
+    let (Some(first), Some(last)) = (fleet.replicas().first(), fleet.replicas().last()) else {
         return out;
     };
     let (first, last) = (first.address(), last.address());

@@ -7,6 +7,8 @@
 
 pub mod command;
 mod demo;
+mod desk;
+mod fleet;
 mod guide;
 pub mod issuer;
 pub mod postgres;

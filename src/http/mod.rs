@@ -6,6 +6,7 @@
 mod access;
 mod answer;
 mod body;
+pub mod console;
 mod error;
 mod extract;
 mod handoff;
@@ -138,8 +139,9 @@ pub enum Serves {
     Operators,
 }
 
-/// The routes of a port. `origins`: pages of these origins may call.
-pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves) -> Router {
+/// The routes of a port. `origins`: pages of these origins may call. `console`: it is served to
+/// clients.
+pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves, console: bool) -> Router {
     let mut routes = Router::new()
         .route("/openapi.json", get(openapi::document))
         .route("/health", get(health::health))
@@ -152,6 +154,9 @@ pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves) -> Router 
             .route("/sync/{app_id}/stream", get(stream::stream))
             .route("/ws", get(websocket::all_apps))
             .route("/ws/{app_id}", get(websocket::one_app));
+    }
+    if console && serves != Serves::Operators {
+        routes = routes.merge(console::of_node());
     }
     if serves != Serves::Clients {
         routes = routes

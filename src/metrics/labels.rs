@@ -13,6 +13,8 @@ pub(crate) const ROUTES: &[&str] = &[
     "/health/ready",
     "/metrics",
     "/openapi.json",
+    "/",
+    "/console/{*file}",
     "none",
 ];
 

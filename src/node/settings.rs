@@ -44,6 +44,8 @@ pub struct Settings {
     pub exempt: HashSet<AppId>,
     /// Pages of these origins may call.
     pub origins: Vec<HeaderValue>,
+    /// Whether it serves the console.
+    pub console: bool,
     /// How long an answer about memberships is good for.
     pub membership_life: Duration,
     /// Group commit.
@@ -113,6 +115,7 @@ impl Settings {
             origins: origins
                 .collect::<Result<_, _>>()
                 .map_err(|_| NodeError::Settings("CORS_ORIGINS must be visible ASCII"))?,
+            console: server.console,
             membership_life: services.membership_life,
             writer: writer::Settings {
                 lanes: config.writer.writer_lanes,

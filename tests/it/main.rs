@@ -9,6 +9,7 @@ mod support;
 
 mod architecture;
 mod codes;
+mod console;
 mod doctor;
 mod exposure;
 mod failover;

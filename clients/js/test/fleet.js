@@ -76,15 +76,16 @@ class Replica {
 }
 
 export class Fleet {
-  /** @param {{ replicas?: number, flags?: string[] }} [options] */
-  static async start({ replicas = 1, flags = [] } = {}) {
+  /** `own`: the replicas of `mana-sync dev` itself. @param {{ replicas?: number, own?: number, flags?: string[] }} [options] */
+  static async start({ replicas = 1, own: ofDev = 1, flags = [] } = {}) {
     const fleet = new Fleet();
     fleet.folder = await mkdtemp(join(tmpdir(), "mana-sync-js-"));
     // The account that Postgres runs under must get there.
     await chmod(fleet.folder, 0o755);
     const data = join(fleet.folder, "data");
-    fleet.dev = run(["dev", "--replicas=1", "--port=0", `--data=${data}`]);
+    fleet.dev = run(["dev", `--replicas=${ofDev}`, "--port=0", `--data=${data}`]);
     await beforeEnd(fleet.dev, "the fleet", () => fleet.dev.out.includes("Ctrl-C stops everything."));
+    fleet.console = /console +(http:\S+)/.exec(fleet.dev.out)[1];
     fleet.issuer = /issuer +(http:\S+)/.exec(fleet.dev.out)[1];
     const port = (await readFile(join(data, "postgres/postmaster.pid"), "utf8")).split("\n")[3];
     const own = [`--database-url=postgres://mana_sync@127.0.0.1:${port}/mana_sync`, "--bind=127.0.0.1",

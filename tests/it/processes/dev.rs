@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Process;
 use super::process::is_alive;
+use crate::protocol::talk::http;
 use crate::support::eventually;
 
 /// A folder that the account of the fleet's Postgres can reach.
@@ -106,4 +108,79 @@ async fn a_token_is_printed_without_a_fleet() {
     let mut token = Process::start("token", &["--user=alice", "--ttl=60", &data(&folder)]);
     assert_eq!(token.ended().await.code(), Some(0), "{}", token.err());
     assert_eq!(token.out().trim().split('.').count(), 3, "{}", token.out());
+}
+
+/// Where the guide says that something is.
+fn place(guide: &str, name: &str) -> String {
+    let line = guide.lines().find_map(|line| line.trim().strip_prefix(name));
+    line.unwrap_or_else(|| panic!("{name} is not in {guide}"))
+        .trim()
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+#[tokio::test]
+async fn the_console_stops_and_starts_replicas_and_makes_members() {
+    let (fleet, _folder, _) = fleet().await;
+    let (console, second) = (place(&fleet.out(), "console"), place(&fleet.out(), "replica 2"));
+    let page = http().get(&console).send().await.unwrap();
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains(&second), "the page may speak to all replicas: {policy}");
+    assert!(page.text().await.unwrap().contains("data-speaks-to=\"fleet\""));
+    let post = async |path: &str| {
+        let answer = http().post(format!("{console}/dev/{path}")).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    let told = async || {
+        let answer = http().get(format!("{console}/dev/fleet")).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["replicas"][1].clone()
+    };
+    let ready = async || http().get(format!("{second}/health/ready")).send().await.is_ok();
+
+    for (act, state) in [("stop", "stopped"), ("start", "running"), ("drain", "stopped")] {
+        assert_eq!(post(&format!("replicas/2/{act}")).await, 204, "{act}");
+        assert_eq!(
+            (told().await["state"].as_str(), ready().await),
+            (Some(state), state == "running")
+        );
+    }
+    assert_eq!(post("replicas/2/start").await, 204);
+    let replica = told().await;
+    assert_eq!(replica["url"], second, "it is where it was");
+    assert!(replica["watermark"].as_str() >= replica["horizon"].as_str(), "{replica}");
+    for wrong in ["replicas/3/stop", "replicas/0/stop", "replicas/1/burn"] {
+        assert_eq!(post(wrong).await, 404, "{wrong}");
+    }
+
+    let token = http().get(format!("{console}/token?user=carol")).send().await.unwrap();
+    let token = token.text().await.unwrap();
+    let spaces = async || {
+        let pull = format!("{second}/sync/todo/pull?collection=tasks&since=1970-01-01T00:00:00Z");
+        let answer = http().get(pull).bearer_auth(&token).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["spaces"].clone()
+    };
+    assert_eq!(spaces().await, serde_json::json!([]));
+    assert_eq!(post("spaces/home/members/carol").await, 204);
+    assert_eq!(spaces().await, serde_json::json!(["home"]), "the fleet was told");
+}
+
+#[tokio::test]
+async fn the_fleet_obeys_no_page_of_another_origin() {
+    let (fleet, _folder, _) = fleet().await;
+    let console = place(&fleet.out(), "console");
+    let stop = format!("{console}/dev/replicas/1/stop");
+    let port = console.rsplit(':').next().unwrap();
+    let strangers = [
+        ("origin", "https://evil.example".to_owned()),
+        ("origin", format!("http://evil.example:{port}")),
+        ("origin", "null".to_owned()),
+        // A name of theirs that leads here.
+        ("host", format!("evil.example:{port}")),
+    ];
+    for (name, value) in strangers {
+        let answer = http().post(&stop).header(name, &value).send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{name}: {value}");
+    }
+    let answer = http().post(&stop).header("origin", &console).send().await.unwrap();
+    assert_eq!(answer.status(), 204, "its own page is obeyed");
 }
