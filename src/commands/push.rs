@@ -96,6 +96,7 @@ async fn push(node: &Node, batch: &[Line<'_>], bar: &Bar) -> Result<u64, ClientE
                 bar.aside(|| {
                     eprintln!("mana-sync: {error}; again in {:.1} s", after.as_secs_f64());
                 });
+                // As long as the node says, or with growing pauses.
                 tokio::time::sleep(after).await;
             }
             _ => return Err(error),

@@ -199,6 +199,7 @@ impl Tail<'_> {
             let pause = wait.take().unwrap_or_else(|| pause(self.tries));
             self.tries += 1;
             writeln!(io::stderr(), "mana-sync: {why}; again in {:.1} s", pause.as_secs_f64()).ok();
+            // As long as the node says, or with growing pauses.
             tokio::time::sleep(pause).await;
             match self.open().await {
                 Ok(events) => return Ok(events),

@@ -32,10 +32,9 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
                 Finding::wrong(format!("MANA_CREDITS_URL ({url}) answers {}", answer.status()))
             }
             Ok(_) => Finding::well("MANA_CREDITS_URL answers"),
-            Err(error) => Finding::wrong(format!(
-                "MANA_CREDITS_URL ({url}) does not answer: {}",
-                cause(&error)
-            )),
+            Err(error) => {
+                Finding::wrong(format!("MANA_CREDITS_URL ({url}): {}", FetchError::from(error)))
+            }
         });
     }
     found
@@ -62,11 +61,11 @@ async fn auth_service(client: &Client, config: &Config) -> Option<Finding> {
 
 async fn key_set(client: &Client, config: &Config) -> Vec<Finding> {
     let url = &config.tokens.jwks_url;
-    let wrong = |why: String| vec![Finding::wrong(format!("JWKS_URL ({url}) {why}"))];
+    let wrong = |why: String| vec![Finding::wrong(format!("JWKS_URL ({url}): {why}"))];
     let answer = match client.get(url.clone()).send().await {
         Ok(answer) if answer.status().is_success() => answer,
-        Ok(answer) => return wrong(format!("answers {}", answer.status())),
-        Err(error) => return wrong(format!("does not answer: {}", cause(&error))),
+        Ok(answer) => return wrong(FetchError::Status(answer.status().as_u16()).to_string()),
+        Err(error) => return wrong(FetchError::from(error).to_string()),
     };
     let clock = clock(&answer);
     let body = match fetch::read(answer, MAX_BYTES).await {
@@ -93,16 +92,4 @@ fn clock(answer: &Response) -> Option<Finding> {
     // The header has whole seconds.
     #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]
     Some(apart("the issuer's clock", there as f64 + 0.5 - here))
-}
-
-/// What the system says, without what is said around it.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -232,7 +232,8 @@ impl Session {
     /// Reads a page from the database. Its failures are waited out: the head is long sent.
     async fn read(&mut self) -> Result<(), NotNow> {
         self.present.does(State::CatchingUp);
-        // Before the reading: what waits for room holds nothing, and reads nothing in vain.
+        // Before the reading: what waits for room holds nothing. Only a larger change than this is
+        // read in vain, where there is no room for it.
         let mut room = self.share.room(Flow::Events, EVENT_BYTES)?;
         self.following.asking_members();
         let page = self.read_page().await.map_err(|error| {

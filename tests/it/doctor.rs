@@ -209,7 +209,7 @@ async fn an_issuer_without_eddsa_keys_or_with_a_wrong_clock_is_told_of() {
     assert!(wrong[1].contains("the issuer's clock is 3"), "{wrong:#?}");
     assert_eq!(wrong.len(), 2, "{wrong:#?}");
     clinic.set("JWKS_URL", "http://127.0.0.1:1/keys");
-    assert!(only(&clinic.ails(&[]).await).contains("does not answer"));
+    assert!(only(&clinic.ails(&[]).await).contains("not reached"));
 }
 
 #[tokio::test]
