@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::error::ApiError;
-use super::openapi::shapes::{Health, Refusal};
+use super::openapi::shapes::{Health, Readiness, Refusal};
 use super::room::Flow;
 use crate::metrics as gauges;
 
@@ -50,7 +50,7 @@ pub(super) async fn live() -> &'static str {
     get,
     path = "/health/ready",
     responses(
-        (status = 200, description = "Clients may be sent here.", body = serde_json::Value),
+        (status = 200, description = "Clients may be sent here.", body = Readiness),
         (status = 503, description = "Not at the moment.", body = Refusal)
     )
 )]

@@ -23,6 +23,8 @@ use crate::id::UserId;
         (status = 204, description = "Forgotten."),
         (status = 400, description = "That is no user id.", body = Refusal),
         (status = 401, description = "The key is wrong.", body = Refusal),
+        (status = 414, description = "The path and the query are too long. This one has no body."),
+        (status = 431, description = "The head of the request is too large. This one has no body."),
         (status = 500, description = "A fault of the node.", body = Refusal),
         (status = 503, description = "The database is away.", body = Refusal)
     ),

@@ -1,5 +1,6 @@
 //! `GET /openapi.json`: the wire for programs. `docs/protocol.md` is normative; a test compares both.
 
+pub(super) mod events;
 pub(super) mod shapes;
 
 use std::sync::LazyLock;
@@ -27,6 +28,7 @@ use super::{health, internal, pull, push, stream, websocket};
         health::ready,
         health::metrics
     ),
+    components(schemas(shapes::Collection)),
     modifiers(&Security)
 )]
 struct Wire;

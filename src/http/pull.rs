@@ -11,7 +11,7 @@ use super::Api;
 use super::answer;
 use super::error::ApiError;
 use super::extract::{Caller, Params};
-use super::openapi::shapes::{Page, Refusals};
+use super::openapi::shapes::{AppParam, ClientParam, Collection, Page, Refusals};
 use super::page::{ReadPage, Wanted};
 use super::room::{Flow, Room};
 use crate::id::TableName;
@@ -24,12 +24,11 @@ use crate::store::ChangeRow;
     path = "/sync/{app_id}/pull",
     description = "A page of what is new in some tables.",
     params(
-        ("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255),
-        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out."),
-        ("collection" = Option<String>, Query, description = "One table."),
-        ("collections" = Option<String>, Query, description = "Several tables, comma-separated."),
-        ("since" = String, Query, description = "The cursor to read from."),
-        ("limit" = Option<u32>, Query, description = "The most changes.", minimum = 1, maximum = 1000)
+        AppParam,
+        ClientParam,
+        ("collections" = Vec<Collection>, Query, description = "The tables, at most 1000. Old clients name a single one, as `collection`.", example = json!(["tasks"]), style = Form, explode = false, min_items = 1),
+        ("since" = String, Query, description = "The cursor to read from.", example = "1970-01-01T00:00:00Z"),
+        ("limit" = Option<u32>, Query, description = "The most changes.", example = 100, minimum = 1, maximum = 1000)
     ),
     responses((status = 200, description = "What is new since the cursor.", body = Page), Refusals),
     security(("token" = []))

@@ -12,7 +12,7 @@ use tracing::{Instrument, debug_span};
 
 use super::error::ApiError;
 use super::extract::Caller;
-use super::openapi::shapes::{Page, PushBody, Refusal, Refusals};
+use super::openapi::shapes::{AppParam, ClientParam, Page, PushBody, Refusal, Refusals};
 use super::page::{ReadPage, Wanted};
 use super::room::Flow;
 use super::{Api, answer, body, pull};
@@ -27,8 +27,8 @@ use crate::writer;
     path = "/sync/{app_id}",
     description = "Stores the changes of one client, all or none, and answers with what others changed.",
     params(
-        ("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255),
-        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out.")
+        AppParam,
+        ClientParam
     ),
     request_body = PushBody,
     responses(

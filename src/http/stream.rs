@@ -11,7 +11,8 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{Caller, Params};
 use super::handoff::HandOff;
-use super::openapi::shapes::Refusals;
+use super::openapi::events::Event;
+use super::openapi::shapes::{AppParam, ClientParam, Collection, Refusals};
 use super::presence::Kind;
 use super::session::Session;
 use crate::protocol::{Cursor, Tables};
@@ -21,14 +22,14 @@ use crate::protocol::{Cursor, Tables};
     path = "/sync/{app_id}/stream",
     description = "What is new since the cursor, then what happens: events changes, spaces, heartbeat, expired, reconnect.",
     params(
-        ("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255),
-        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out."),
-        ("collections" = Option<String>, Query, description = "The tables to follow, comma-separated; all where it is missing."),
-        ("since" = Option<String>, Query, description = "The cursor to begin at."),
+        AppParam,
+        ClientParam,
+        ("collections" = Option<Vec<Collection>>, Query, description = "The tables to follow, at most 1000; all where it is missing.", example = json!(["tasks"]), style = Form, explode = false),
+        ("since" = Option<String>, Query, description = "The cursor to begin at.", example = "1970-01-01T00:00:00Z"),
         ("Last-Event-ID" = Option<String>, Header, description = "The last event's id; wins over `since`.")
     ),
     responses(
-        (status = 200, description = "Events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events.", body = Event, content_type = "text/event-stream"),
         Refusals
     ),
     security(("token" = []))

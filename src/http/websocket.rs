@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::access::Asked;
 use super::error::ApiError;
-use super::openapi::shapes::Refusal;
+use super::openapi::shapes::{AppParam, Handshake, Refusal};
 use super::presence::{Kind, Present};
 use super::serve::Connection;
 use super::{Api, extract};
@@ -57,9 +57,12 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
     get,
     path = "/ws",
     description = "Tells which of the user's apps and tables moved.",
+    params(Handshake),
     responses(
         (status = 101, description = "A WebSocket; the token comes in its first message."),
         (status = 400, description = "No WebSocket was asked for.", body = Refusal),
+        (status = 414, description = "The path and the query are too long. This one has no body."),
+        (status = 431, description = "The head of the request is too large. This one has no body."),
         (status = 503, description = "The node has no room, or is leaving.", body = Refusal)
     )
 )]
@@ -75,10 +78,15 @@ pub(super) async fn all_apps(
     get,
     path = "/ws/{app_id}",
     description = "Tells which tables of one app moved.",
-    params(("app_id" = String, Path, description = "The client application, such as `todo`.", min_length = 1, max_length = 255)),
+    params(
+        AppParam,
+        Handshake
+    ),
     responses(
         (status = 101, description = "A WebSocket; the token comes in its first message."),
         (status = 400, description = "No WebSocket was asked for.", body = Refusal),
+        (status = 414, description = "The path and the query are too long. This one has no body."),
+        (status = 431, description = "The head of the request is too large. This one has no body."),
         (status = 503, description = "The node has no room, or is leaving.", body = Refusal)
     )
 )]

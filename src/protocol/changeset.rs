@@ -218,18 +218,18 @@ fn schema_version(
     value: Option<&RawValue>,
 ) -> Result<Option<i32>, BadChangeset> {
     let Some(text) = value.map(RawValue::get) else { return Ok(None) };
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let Ok(version) = text.parse::<f64>() else { return Err(expected(path, "an integer")) };
+    // For JSON, `1.0` and `1e0` are integers; what is too large for a fraction is one, too.
+    if version.is_finite() && version.fract() != 0.0 {
         return Err(expected(path, "an integer"));
     }
-    let negative = digits.len() < text.len();
-    match digits.parse::<i32>() {
-        _ if negative => Ok(Some(1)),
-        Ok(version) if version <= HIGHEST_SCHEMA_VERSION => Ok(Some(version.max(1))),
-        _ => Err(BadChangeset::SchemaVersion(format!(
+    if version > f64::from(HIGHEST_SCHEMA_VERSION) {
+        return Err(BadChangeset::SchemaVersion(format!(
             "{path}: above {HIGHEST_SCHEMA_VERSION}, the highest supported"
-        ))),
+        )));
     }
+    let mut known = (1..=HIGHEST_SCHEMA_VERSION).rev();
+    Ok(known.find(|known| f64::from(*known) <= version).or(Some(1)))
 }
 
 #[cfg(test)]

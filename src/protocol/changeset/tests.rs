@@ -202,14 +202,19 @@ fn schema_versions() {
         parse(&format!("{{\"changes\":[{change}]{body}}}"))
             .map(|read| read.changes[0].schema_version)
     };
-    for given in ["", ",\"schemaVersion\":1", ",\"schemaVersion\":0", ",\"schemaVersion\":-7"] {
+    let given = ["", "1", "0", "-7", "1.0", "10e-1", "-3207193.0", "-1e999"];
+    let given = given.map(|text| match text {
+        "" => String::new(),
+        text => format!(",\"schemaVersion\":{text}"),
+    });
+    for given in given.iter().map(String::as_str) {
         assert_eq!(version(given, ""), Ok(1));
         assert_eq!(version("", given), Ok(1));
         assert_eq!(version(given, given), Ok(1));
     }
     let huge = ",\"schemaVersion\":99999999999999999999999999";
     assert_eq!(version("", &huge.replace(":9", ":-9")), Ok(1));
-    for above in [",\"schemaVersion\":2", huge] {
+    for above in [",\"schemaVersion\":2", ",\"schemaVersion\":2.0", huge] {
         let error = version("", above).unwrap_err();
         assert_eq!(error.code(), "unsupported_schema_version");
         assert_eq!(error.to_string(), "changes[0].schemaVersion: above 1, the highest supported");
