@@ -28,7 +28,6 @@ use super::{health, internal, pull, push, stream, websocket};
         health::ready,
         health::metrics
     ),
-    components(schemas(shapes::Collection)),
     modifiers(&Security)
 )]
 struct Wire;

@@ -11,7 +11,7 @@ use super::Api;
 use super::answer;
 use super::error::ApiError;
 use super::extract::{Caller, Params};
-use super::openapi::shapes::{AppParam, ClientParam, Collection, Page, Refusals};
+use super::openapi::shapes::{AppParam, ClientParam, Page, Refusals};
 use super::page::{ReadPage, Wanted};
 use super::room::{Flow, Room};
 use crate::id::TableName;
@@ -26,7 +26,7 @@ use crate::store::ChangeRow;
     params(
         AppParam,
         ClientParam,
-        ("collections" = Vec<Collection>, Query, description = "The tables, at most 1000. Old clients name a single one, as `collection`.", example = json!(["tasks"]), style = Form, explode = false, min_items = 1),
+        ("collections" = String, Query, description = "The tables, comma-separated, at most 1000. Old clients name a single one, as `collection`.", example = "tasks,notes", min_length = 1, pattern = r"^[^,\x00]{0,255}(,[^,\x00]{0,255})*$"),
         ("since" = String, Query, description = "The cursor to read from.", example = "1970-01-01T00:00:00Z"),
         ("limit" = Option<u32>, Query, description = "The most changes.", example = 100, minimum = 1, maximum = 1000)
     ),

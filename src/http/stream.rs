@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::extract::{Caller, Params};
 use super::handoff::HandOff;
 use super::openapi::events::Event;
-use super::openapi::shapes::{AppParam, ClientParam, Collection, Refusals};
+use super::openapi::shapes::{AppParam, ClientParam, Refusals};
 use super::presence::Kind;
 use super::session::Session;
 use crate::protocol::{Cursor, Tables};
@@ -24,7 +24,7 @@ use crate::protocol::{Cursor, Tables};
     params(
         AppParam,
         ClientParam,
-        ("collections" = Option<Vec<Collection>>, Query, description = "The tables to follow, at most 1000; all where it is missing.", example = json!(["tasks"]), style = Form, explode = false),
+        ("collections" = Option<String>, Query, description = "The tables to follow, comma-separated, at most 1000; all where it is missing.", example = "tasks,notes", pattern = r"^[^,\x00]{0,255}(,[^,\x00]{0,255})*$"),
         ("since" = Option<String>, Query, description = "The cursor to begin at.", example = "1970-01-01T00:00:00Z"),
         ("Last-Event-ID" = Option<String>, Header, description = "The last event's id; wins over `since`.")
     ),

@@ -12,11 +12,6 @@ use uuid::Uuid;
 
 use crate::protocol::limits::HIGHEST_SCHEMA_VERSION;
 
-/// A table's name.
-#[derive(ToSchema, Serialize)]
-#[schema(value_type = String, min_length = 1, max_length = 255)]
-pub(in crate::http) struct Collection(String);
-
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(in crate::http) struct AppParam {
