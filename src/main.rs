@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use mana_sync::commands::completions::{self, CompletionsArgs};
 use mana_sync::commands::examples;
 use mana_sync::commands::import::{self, ImportArgs};
 use mana_sync::commands::push::{self, PushArgs};
@@ -64,10 +64,7 @@ enum Command {
     Push(PushArgs),
     /// Prints completions for a shell.
     #[command(after_help = examples::COMPLETIONS)]
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
+    Completions(CompletionsArgs),
 }
 
 #[tokio::main]
@@ -85,7 +82,7 @@ async fn main() -> ExitCode {
         Command::Dev(args) => dev::command::run(&args).await.map_err(Into::into),
         Command::Tail(args) => tail::run(&args).await.map_err(Into::into),
         Command::Push(args) => push::run(&args).await.map_err(Into::into),
-        Command::Completions { shell } => return completions(shell),
+        Command::Completions(args) => return completions(&args),
         Command::Token(args) => dev::command::token(&args).map_err(Into::into),
     };
     match outcome {
@@ -126,10 +123,9 @@ async fn doctor(args: &DoctorArgs) -> ExitCode {
     ExitCode::from(u8::from(doctor::is_ill(&found)))
 }
 
-fn completions(shell: Shell) -> ExitCode {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "mana-sync", &mut script);
+fn completions(args: &CompletionsArgs) -> ExitCode {
+    let script = completions::script(args, Cli::command());
     // Who closed the other end does not want to read it.
-    let _ = std::io::stdout().write_all(&script);
+    let _ = std::io::stdout().write_all(script.as_bytes());
     ExitCode::SUCCESS
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod bar;
+pub mod completions;
 mod events;
 pub mod examples;
 pub mod import;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -39,8 +40,8 @@ struct Only {
     /// … of these tables, comma-separated.
     #[arg(long = "table", value_name = "TABLES", value_delimiter = ',')]
     tables: Vec<String>,
-    /// … of these kinds, comma-separated: insert, update, delete.
-    #[arg(long = "op", value_name = "OPS", value_delimiter = ',', value_parser = op)]
+    /// … of these kinds, comma-separated.
+    #[arg(long = "op", value_name = "OPS", value_delimiter = ',', value_parser = ops())]
     ops: Vec<Op>,
     /// … in these spaces, comma-separated.
     #[arg(long = "space", value_name = "SPACES", value_delimiter = ',')]
@@ -50,8 +51,9 @@ struct Only {
     records: Vec<String>,
 }
 
-fn op(text: &str) -> Result<Op, &'static str> {
-    Op::parse(text).ok_or("is not insert, update or delete")
+fn ops() -> impl TypedValueParser<Value = Op> {
+    let names = [Op::Insert, Op::Update, Op::Delete].map(Op::as_str);
+    PossibleValuesParser::new(names).try_map(|name| Op::parse(&name).ok_or("is no operation"))
 }
 
 impl Only {

@@ -8,6 +8,7 @@ mod kill;
 mod logs;
 mod lookups;
 mod process;
+mod shells;
 mod terminal;
 
 pub use drain::{WebSocket, websocket};
