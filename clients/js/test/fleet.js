@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const BINARY = process.env.MANA_SYNC_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/mana-sync");
-const SERVICE_KEY = "dev-service-key";
+export const SERVICE_KEY = "dev-service-key";
 
 /** Awaits what `look` finds, under a deadline. */
 export async function eventually(what, look, patience = 60_000) {
@@ -28,8 +28,9 @@ export async function eventually(what, look, patience = 60_000) {
 const children = new Set();
 process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
 
-function run(args) {
-  const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
+/** Runs a program, the node where none is named; it ends with the test's process. */
+export function run(args, program = BINARY) {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   const run = { child, out: "", err: "" };
   run.ended = new Promise((end) => child.once("exit", end).once("error", end));
   child.stdout.on("data", (text) => (run.out += text));
@@ -88,7 +89,8 @@ export class Fleet {
     fleet.console = /console +(http:\S+)/.exec(fleet.dev.out)[1];
     fleet.issuer = /issuer +(http:\S+)/.exec(fleet.dev.out)[1];
     const port = (await readFile(join(data, "postgres/postmaster.pid"), "utf8")).split("\n")[3];
-    const own = [`--database-url=postgres://mana_sync@127.0.0.1:${port}/mana_sync`, "--bind=127.0.0.1",
+    fleet.database = `postgres://mana_sync@127.0.0.1:${port}/mana_sync`;
+    const own = [`--database-url=${fleet.database}`, "--bind=127.0.0.1",
       `--jwks-url=${fleet.issuer}/.well-known/jwks.json`, `--mana-auth-url=${fleet.issuer}`,
       `--mana-service-key=${SERVICE_KEY}`, "--log=warn", ...flags];
     fleet.replicas = [];
