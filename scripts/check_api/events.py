@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 KIND = "text/event-stream"
 # Enough for a backlog to be read; streams of a token end no sooner.
-TOKEN_SECONDS = 3
+TOKEN_SECONDS = 5
 
 
 class Streams:
