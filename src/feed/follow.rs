@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::{Entry, Feed, FeedState, Feeds, Tail};
 use crate::doorbell::{FeedId, Owner};
 use crate::grant::Reader;
-use crate::id::{SpaceId, Stamp};
+use crate::id::{SpaceId, Stamp, UserId};
 use crate::protocol::{Cursor, Tables};
 
 /// What wakes a stream.
@@ -41,7 +41,7 @@ impl Follower {
 /// What the tails hold for a stream.
 #[derive(Debug)]
 pub struct Taken {
-    /// The changes after the stream's cursor, in order.
+    /// The changes after the stream's cursors, in order.
     pub entries: Vec<Arc<Entry>>,
     /// Where the stream stands once it has sent them.
     pub until: Stamp,
@@ -58,32 +58,98 @@ pub enum Caught {
     Behind(Option<Stamp>),
 }
 
-/// A stream's hold on the feeds it follows; ends with it.
+/// A stream's hold on what moves for its user; ends with it. The feeds it follows are
+/// [`AppFeeds`], one for each app.
 #[derive(Debug)]
 pub struct Following {
     feeds: Arc<Feeds>,
-    reader: Reader,
+    user: UserId,
     follower: Arc<Follower>,
-    own: Arc<Feed>,
-    spaces: Vec<Arc<Feed>>,
 }
 
 impl Following {
-    /// Follows the reader's own feed. From now on nothing of it is missed.
+    /// Hears of the user's memberships from now on.
     #[must_use]
-    pub fn begin(feeds: Arc<Feeds>, reader: Reader) -> Self {
+    pub fn begin(feeds: Arc<Feeds>, user: UserId) -> Self {
         let follower = Arc::new(Follower {
             woken: Notify::new(),
             members: AtomicBool::new(false),
             rewind: AtomicI64::new(i64::MAX),
         });
-        let own = feeds.follow(Owner::User(reader.user().clone()), &reader, &follower);
         let mut registry = feeds.registry();
-        registry.readers.entry(reader.user().clone()).or_default().push(Arc::clone(&follower));
+        registry.readers.entry(user.clone()).or_default().push(Arc::clone(&follower));
         drop(registry);
-        Self { feeds, reader, follower, own, spaces: Vec::new() }
+        Self { feeds, user, follower }
     }
 
+    /// Follows the reader's own feed. From now on nothing of it is missed.
+    #[must_use]
+    pub fn app(&self, reader: Reader) -> AppFeeds {
+        let (feeds, follower) = (Arc::clone(&self.feeds), Arc::clone(&self.follower));
+        let own = feeds.follow(Owner::User(reader.user().clone()), &reader, &follower);
+        AppFeeds { feeds, follower, reader, own, spaces: Vec::new() }
+    }
+
+    /// Whose stream it is.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Waits until something moved. A wake-up that came since the last call is not lost.
+    pub fn moved(&self) -> impl Future<Output = ()> {
+        self.follower.woken.notified()
+    }
+
+    /// The database is about to be asked, for all apps, who the user is a member of.
+    pub fn asking_members(&self) {
+        self.follower.members.store(false, Ordering::Release);
+    }
+
+    /// Takes what the tails of these apps hold, for each after its cursor: up to about `max_bytes`,
+    /// in the one order of all changes.
+    #[must_use]
+    pub fn take<'a>(
+        &self,
+        apps: impl Iterator<Item = (&'a AppFeeds, Cursor)> + Clone,
+        tables: &Tables,
+        max_bytes: usize,
+    ) -> Caught {
+        let rewind = self.follower.rewind.swap(i64::MAX, Ordering::AcqRel);
+        if rewind != i64::MAX {
+            return Caught::Behind(Some(Stamp::from_micros(rewind)));
+        }
+        // The watermark first: a flag that was set for a step is seen with it.
+        let published = self.feeds.published();
+        let in_history = apps.clone().any(|(_, cursor)| cursor.history.is_some());
+        if in_history || self.follower.members.load(Ordering::Acquire) {
+            return Caught::Behind(None);
+        }
+        // A page may have been read beyond the watermark.
+        let least = apps.clone().map(|(_, cursor)| cursor.stamp).min();
+        let until = least.map_or(published, |least| published.max(least));
+        let mut entries = Vec::new();
+        for (app, cursor) in apps {
+            if !app.gather(cursor.stamp, until, tables, &mut entries) {
+                return Caught::Behind(None);
+            }
+        }
+        entries.sort_by_key(|entry| entry.stamp);
+        Caught::Up(cut(entries, until, max_bytes))
+    }
+}
+
+/// The feeds of one app that a stream follows.
+#[derive(Debug)]
+pub struct AppFeeds {
+    feeds: Arc<Feeds>,
+    follower: Arc<Follower>,
+    reader: Reader,
+    own: Arc<Feed>,
+    spaces: Vec<Arc<Feed>>,
+}
+
+impl AppFeeds {
     /// Follows the feeds of these spaces, and no others. Tails followed anew are complete from
     /// about now: read the database once more before taking from them.
     pub fn set_spaces(&mut self, spaces: &[SpaceId]) {
@@ -111,41 +177,24 @@ impl Following {
         &self.reader
     }
 
-    /// Waits until something moved. A wake-up that came since the last call is not lost.
-    pub fn moved(&self) -> impl Future<Output = ()> {
-        self.follower.woken.notified()
-    }
-
-    /// The database is about to be asked who the reader is a member of.
-    pub fn asking_members(&self) {
-        self.follower.members.store(false, Ordering::Release);
-    }
-
-    /// Takes what the tails hold after `cursor`, up to about `max_bytes`.
-    #[must_use]
-    pub fn take(&self, cursor: Cursor, tables: &Tables, max_bytes: usize) -> Caught {
-        let rewind = self.follower.rewind.swap(i64::MAX, Ordering::AcqRel);
-        if rewind != i64::MAX {
-            return Caught::Behind(Some(Stamp::from_micros(rewind)));
-        }
-        // The watermark first: a flag that was set for a step is seen with it.
-        let published = self.feeds.published();
-        if cursor.history.is_some() || self.follower.members.load(Ordering::Acquire) {
-            return Caught::Behind(None);
-        }
-        let until = published.max(cursor.stamp);
-        let mut entries: Vec<Arc<Entry>> = Vec::new();
+    /// Gathers what the tails hold between the two; false where they don't reach back so far.
+    fn gather(
+        &self,
+        after: Stamp,
+        until: Stamp,
+        tables: &Tables,
+        entries: &mut Vec<Arc<Entry>>,
+    ) -> bool {
         for feed in std::iter::once(&self.own).chain(&self.spaces) {
             let is_space = matches!(feed.id.owner, Owner::Space(_));
             let state = feed.lock();
-            if state.tail.complete_from() > cursor.stamp {
-                return Caught::Behind(None);
+            if state.tail.complete_from() > after {
+                return false;
             }
-            let new = state.tail.between(cursor.stamp, until);
+            let new = state.tail.between(after, until);
             entries.extend(new.filter(|e| self.wants(e, is_space, tables)).cloned());
         }
-        entries.sort_by_key(|entry| entry.stamp);
-        Caught::Up(cut(entries, until, max_bytes))
+        true
     }
 
     /// In a space, the others' changes; of the own, what other devices wrote.
@@ -175,15 +224,20 @@ fn cut(mut entries: Vec<Arc<Entry>>, until: Stamp, max_bytes: usize) -> Taken {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let feeds = std::iter::once(&self.own).chain(&self.spaces);
-        feeds.for_each(|feed| self.feeds.leave(feed, &self.follower));
         let mut registry = self.feeds.registry();
-        if let Some(followers) = registry.readers.get_mut(self.reader.user()) {
+        if let Some(followers) = registry.readers.get_mut(&self.user) {
             followers.retain(|follower| !Arc::ptr_eq(follower, &self.follower));
             if followers.is_empty() {
-                registry.readers.remove(self.reader.user());
+                registry.readers.remove(&self.user);
             }
         }
+    }
+}
+
+impl Drop for AppFeeds {
+    fn drop(&mut self) {
+        let feeds = std::iter::once(&self.own).chain(&self.spaces);
+        feeds.for_each(|feed| self.feeds.leave(feed, &self.follower));
     }
 }
 

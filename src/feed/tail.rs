@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::id::{ClientId, Stamp, TableName, UserId};
+use crate::id::{AppId, ClientId, Stamp, TableName, UserId};
 use crate::protocol::wire::Framed;
 
 /// A change in a tail, already written as clients read it.
@@ -13,6 +13,8 @@ use crate::protocol::wire::Framed;
 pub struct Entry {
     /// Its place in this feed.
     pub stamp: Stamp,
+    /// The app.
+    pub app: AppId,
     /// The table.
     pub table: TableName,
     /// Who wrote it.

@@ -151,7 +151,8 @@ pub fn router(api: Arc<Api>, origins: &[HeaderValue], serves: Serves, console: b
         routes = routes
             .route("/sync/{app_id}", post(push::push))
             .route("/sync/{app_id}/pull", get(pull::pull))
-            .route("/sync/{app_id}/stream", get(stream::stream))
+            .route("/sync/{app_id}/stream", get(stream::of_app))
+            .route("/stream", get(stream::of_apps))
             .route("/ws", get(websocket::all_apps))
             .route("/ws/{app_id}", get(websocket::one_app));
     }

@@ -19,7 +19,8 @@ use super::{health, internal, pull, push, stream, websocket};
     paths(
         push::push,
         pull::pull,
-        stream::stream,
+        stream::of_app,
+        stream::of_apps,
         websocket::all_apps,
         websocket::one_app,
         internal::invalidate,

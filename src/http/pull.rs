@@ -56,7 +56,7 @@ pub(super) async fn pull(
     let wanted = Wanted { max_rows, ..Wanted::new(&tables, Cursor::parse(since)) };
     let page = api.page(&caller.reader(), &wanted).instrument(debug_span!("read")).await?;
     let out = json(&page, &[]);
-    let room = answer::room(&caller.share, Flow::Answers, out.len())?;
+    let room = answer::room(&caller.known.share, Flow::Answers, out.len())?;
     Ok(respond(out, room))
 }
 

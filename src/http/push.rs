@@ -62,7 +62,7 @@ async fn store_and_read(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body::Held { bytes, room } = body::read(api, &caller.share, headers, body).await?;
+    let body::Held { bytes, room } = body::read(api, &caller.known.share, headers, body).await?;
     let (held, size): (writer::Room, _) = (Arc::new(room), bytes.len());
     let Changeset { client, since, changes } = Changeset::parse(bytes)?;
     let writer = caller.writer(client);
@@ -73,7 +73,7 @@ async fn store_and_read(
         api.members.refresh(writer.reader().user()).instrument(debug_span!("members")).await;
     if !changes.is_empty() {
         let begun = Instant::now();
-        let turn = caller.share.turn(changes.len(), size, api.writer.patience()).await?;
+        let turn = caller.known.share.turn(changes.len(), size, api.writer.patience()).await?;
         // The writer keeps both until it is done with the push, also when nobody waits any more.
         let held: writer::Room = Arc::new((Arc::clone(&held), turn));
         let stored = api.writer.push(&writer, Arc::clone(&changes), held, begun);
@@ -98,7 +98,7 @@ async fn store_and_read(
     metrics::push(if changes.is_empty() { "empty" } else { "stored" });
     drop(held);
     let mut out = pull::json(&page, &unpublished);
-    let room = answer::room(&caller.share, Flow::Answers, out.len()).unwrap_or_else(|_| {
+    let room = answer::room(&caller.known.share, Flow::Answers, out.len()).unwrap_or_else(|_| {
         // Stored all the same: the client reads on when there is room.
         out = pull::json(&ReadPage::unread(since, api.progress.at()), &unpublished);
         None

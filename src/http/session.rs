@@ -1,4 +1,4 @@
-//! An event stream: a cursor that moves at the pace of its socket.
+//! An event stream: a cursor that moves at the pace of its socket, through one app or several.
 //!
 //! It follows first, then reads pages from the database until it has caught up with the tails,
 //! then takes from the tails; whenever they can't serve it (it fell behind, memberships moved), it
@@ -7,9 +7,9 @@
 mod frames;
 mod lookup;
 mod pace;
+mod reading;
 mod socket;
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,21 +18,18 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::lookup::LookUp;
 use self::pace::Pace;
+use self::reading::Reading;
 use super::Api;
 use super::answer;
-use super::extract::Caller;
-use super::page::{ReadPage, Wanted};
+use super::extract::Subscriber;
 use super::presence::{Present, State};
 use super::quota::Share;
 use super::room::{Flow, NoRoom, Room};
 use crate::feed::{Caught, Following, Taken};
-use crate::id::{SpaceId, Stamp, TableName};
+use crate::id::{SpaceId, Stamp};
 use crate::metrics;
-#[cfg(feature = "mutants")]
-use crate::mutants::{self, Mutant};
-use crate::protocol::wire::{self, Framed, reconnect_event, spaces_event};
+use crate::protocol::wire::{self, Framed, reconnect_event};
 use crate::protocol::{Cursor, Tables};
-use crate::store::{ChangeRow, StoreError};
 
 /// A database that failed is asked again after this.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -53,7 +50,7 @@ enum End {
 /// Where a stream looks next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// In the database, until it has caught up with the tails.
+    /// In the database, until all apps have caught up with the tails.
     Database,
     /// In the tails.
     Tails,
@@ -74,24 +71,21 @@ impl From<NoRoom> for NotNow {
 pub(super) struct Session {
     api: Arc<Api>,
     tables: Tables,
-    cursor: Cursor,
     following: Following,
+    readings: Vec<Reading>,
+    /// Whether its events name their app.
+    named: bool,
     present: Present,
     /// What is sent next.
     ready: Framed,
     /// Room for it, until it is sent. Boxed, because a stream that waits has none.
     room: Option<Box<Room>>,
+    /// Bytes that the next page was found to have, when there was no room for them.
+    needs: usize,
     /// What is left to the user.
     share: Arc<Share>,
-    /// Whether anything was read yet: the first page reaches the clock.
-    begun: bool,
-    /// Where the last page ended at the latest: the horizon has passed it, and so it has all joinings
-    /// that the cursor tells of.
-    bound: Stamp,
     look: Look,
     pace: Pace,
-    /// Tables of which the history of a joined space was sent.
-    joining: Option<BTreeSet<TableName>>,
     /// What the client was told last.
     spaces: Option<Vec<SpaceId>>,
     heartbeat: Instant,
@@ -107,31 +101,33 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         api: Arc<Api>,
-        caller: &Caller,
+        subscriber: &Subscriber,
         tables: Tables,
         cursor: Cursor,
         present: Present,
     ) -> Self {
         let now = Instant::now();
-        let left = caller.expires.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = subscriber.known.expires.duration_since(SystemTime::now()).unwrap_or_default();
+        let user = subscriber.known.user.clone();
+        let following = Following::begin(Arc::clone(&api.feeds), user);
+        let readers = subscriber.readers();
         Self {
-            following: Following::begin(Arc::clone(&api.feeds), caller.reader()),
+            readings: readers.map(|reader| Reading::new(following.app(reader), cursor)).collect(),
+            following,
+            named: subscriber.named,
             heartbeat: now + api.limits.heartbeat,
             expires: now + left.min(Duration::from_hours(8760)),
             timer: Box::pin(sleep_until(now + api.limits.heartbeat)),
             look_up: LookUp::at(now),
             api,
             tables,
-            cursor,
             present,
             ready: Framed::default(),
             room: None,
-            share: Arc::clone(&caller.share),
-            begun: false,
-            bound: Stamp::START,
+            needs: 0,
+            share: Arc::clone(&subscriber.known.share),
             look: Look::Database,
             pace: Pace::default(),
-            joining: None,
             spaces: None,
             leaves: None,
             ended: false,
@@ -155,7 +151,7 @@ impl Session {
                 self.end(End::Drained);
             } else if now >= self.heartbeat {
                 self.beat();
-            } else if now >= self.look_up.at && self.begun && self.api.members.spaces_on() {
+            } else if now >= self.look_up.at && self.looks_up() {
                 // Boxed, as what follows: a stream that waits is not to keep room for what it
                 // seldom does.
                 Box::pin(self.look_up()).await;
@@ -198,18 +194,15 @@ impl Session {
 
     /// Takes from the tails.
     fn take(&mut self) -> Result<(), NotNow> {
-        match self.following.take(self.cursor, &self.tables, EVENT_BYTES) {
+        let apps = self.readings.iter().map(|reading| (&reading.feeds, reading.cursor));
+        match self.following.take(apps, &self.tables, EVENT_BYTES) {
             Caught::Behind(from) => {
                 metrics::tail_miss();
-                if let Some(from) = from.filter(|from| *from < self.cursor.stamp) {
-                    self.cursor = Cursor::at(from);
-                    self.pace.lived = false;
-                }
-                self.look = Look::Database;
+                self.fall_behind(from);
             }
             Caught::Up(taken) if taken.entries.is_empty() => {
                 self.live();
-                self.cursor = Cursor::at(taken.until);
+                self.reach(taken.until);
                 self.look = Look::Later;
             }
             Caught::Up(taken) => {
@@ -224,58 +217,31 @@ impl Session {
         Ok(())
     }
 
+    /// Reads the database again, all apps of it: memberships may have moved for each.
+    fn fall_behind(&mut self, from: Option<Stamp>) {
+        if let Some(from) = from
+            && self.readings.iter().any(|reading| from < reading.cursor.stamp)
+        {
+            self.pace.lived = false;
+        }
+        // Before the readings: what moves from now on is told once more.
+        self.following.asking_members();
+        self.readings.iter_mut().for_each(|reading| reading.fall_behind(from));
+        self.look = Look::Database;
+    }
+
+    fn reach(&mut self, until: Stamp) {
+        self.readings.iter_mut().for_each(|reading| reading.reach(until));
+    }
+
     fn live(&mut self) {
         self.pace.lived = true;
         self.present.does(State::Live);
     }
 
-    /// Reads a page from the database. Its failures are waited out: the head is long sent.
-    async fn read(&mut self) -> Result<(), NotNow> {
-        self.present.does(State::CatchingUp);
-        // Before the reading: what waits for room holds nothing. Only a larger change than this is
-        // read in vain, where there is no room for it.
-        let mut room = self.share.room(Flow::Events, EVENT_BYTES)?;
-        self.following.asking_members();
-        let page = self.read_page().await.map_err(|error| {
-            tracing::debug!(%error, "a stream waits for the database");
-            NotNow
-        })?;
-        let bytes = page.rows.iter().map(ChangeRow::weight).sum();
-        if bytes > room.bytes() {
-            drop(room);
-            room = self.share.room(Flow::Events, bytes)?;
-        }
-        room.shrink(bytes);
-        self.room = Some(Box::new(room));
-        self.begun = true;
-        self.bound = page.bound;
-        self.following.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
-        self.look = if page.more { Look::Database } else { Look::Tails };
-        self.send_page(&page);
-        #[cfg(feature = "mutants")]
-        if self.look == Look::Tails && mutants::is(Mutant::LateFollow) {
-            self.cursor = Cursor::at(self.cursor.stamp.max(self.api.feeds.published()));
-        }
-        if page.spaces.is_none() && self.api.members.spaces_on() {
-            self.look_up_again().await;
-        }
-        Ok(())
-    }
-
-    async fn read_page(&self) -> Result<ReadPage, StoreError> {
-        let wanted = Wanted { max_bytes: EVENT_BYTES, ..Wanted::new(&self.tables, self.cursor) };
-        if self.begun {
-            // The cursor is our own, so the horizon has passed it, though the watermark may not.
-            let bound = self.api.progress.at().max(self.bound).max(self.cursor.stamp);
-            self.api.page_up_to(self.following.reader(), &wanted, bound).await
-        } else {
-            self.api.page(self.following.reader(), &wanted).await
-        }
-    }
-
     /// Waits for what comes first: news, unless it is to `retry`, or an end of its own.
     async fn wait(&mut self, retry: Option<Instant>) {
-        let look_up = Some(self.look_up.at).filter(|_| self.begun && self.api.members.spaces_on());
+        let look_up = Some(self.look_up.at).filter(|_| self.looks_up());
         let next = [self.leaves, retry, look_up].into_iter().flatten();
         let next = next.fold(self.expires.min(self.heartbeat), Instant::min);
         if self.timer.deadline() != next {
@@ -324,46 +290,10 @@ impl Session {
         };
     }
 
-    fn tell_spaces(&mut self, spaces: Option<&[SpaceId]>, out: &mut Vec<u8>) {
-        if let Some(spaces) = spaces
-            && self.spaces.as_deref() != Some(spaces)
-        {
-            spaces_event(out, spaces);
-            self.spaces = Some(spaces.to_vec());
-        }
-    }
-
-    /// Sends a page as events.
-    fn send_page(&mut self, page: &ReadPage) {
-        self.ready = Framed::new(|out| {
-            self.tell_spaces(page.told_spaces(), out);
-            frames::page(page, &self.tables, out);
-            self.cursor = page.until;
-            self.note_joining(page, out);
-        });
-        self.pace.delivered(page.rows.first().map(|row| row.stamp));
-    }
-
-    /// After the history of a newly joined space, each requested table gets the new cursor.
-    fn note_joining(&mut self, page: &ReadPage, out: &mut Vec<u8>) {
-        if page.joining {
-            let sent = self.joining.get_or_insert_default();
-            sent.extend(page.rows.iter().filter_map(|row| TableName::new(&row.table).ok()));
-        }
-        if page.more {
-            return;
-        }
-        let Some(sent) = self.joining.take() else { return };
-        match &self.tables {
-            Tables::Some(names) => frames::moved_on(names, page.until, out),
-            Tables::All => frames::moved_on(&sent, page.until, out),
-        }
-    }
-
     /// Sends what the tails held.
     fn send_taken(&mut self, taken: &Taken) {
-        self.ready = frames::taken(taken);
-        self.cursor = Cursor::at(taken.until);
+        self.ready = frames::taken(taken, self.named);
+        self.reach(taken.until);
         self.pace.delivered(taken.entries.first().map(|first| first.stamp));
     }
 }

@@ -1,15 +1,15 @@
-//! `GET /sync/{appId}/stream`: the head of an event stream. A [`Session`] goes on behind it.
+//! `GET /sync/{appId}/stream`, and `GET /stream` for several apps: the head of an event stream. A [`Session`] goes on behind it.
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::error::ApiError;
-use super::extract::{Caller, Params};
+use super::extract::{Caller, Params, Subscriber};
 use super::handoff::HandOff;
 use super::openapi::events::Event;
 use super::openapi::shapes::{AppParam, ClientParam, Refusals};
@@ -34,24 +34,70 @@ use crate::protocol::{Cursor, Tables};
     ),
     security(("token" = []))
 )]
-pub(super) async fn stream(
-    State(api): State<Arc<Api>>,
-    Extension(hand_off): Extension<HandOff>,
+pub(super) async fn of_app(
+    api: State<Arc<Api>>,
+    caller: Caller,
+    line: Line,
+) -> Result<Response, ApiError> {
+    let tables = Tables::parse(line.params.get("collections").unwrap_or(""))
+        .map_err(|why| ApiError::Invalid(why.to_string()))?;
+    let since = line.since();
+    open(api, caller.into(), tables, since, line)
+}
+
+#[utoipa::path(
+    get,
+    path = "/stream",
+    description = "The stream of several apps as one, with one cursor: events changes name their app.",
+    params(
+        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out."),
+        ("apps" = String, Query, description = "The apps to follow, comma-separated; 32 at most."),
+        ("since" = Option<String>, Query, description = "The cursor to begin at, the least that the client has of these apps."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last event's id; wins over `since`.")
+    ),
+    responses(
+        (status = 200, description = "Events.", body = String, content_type = "text/event-stream"),
+        Refusals
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn of_apps(
+    api: State<Arc<Api>>,
+    subscriber: Subscriber,
+    line: Line,
+) -> Result<Response, ApiError> {
+    if line.params.get("collections").is_some() {
+        let why = "a stream of several apps is of all their tables: collections can't be given";
+        return Err(ApiError::Invalid(why.to_owned()));
+    }
+    // How far the history of a joined space was read is told by a cursor of one app, for that app.
+    let since = Cursor::at(line.since().stamp);
+    open(api, subscriber, Tables::All, since, line)
+}
+
+/// What the request of a stream says beside who asks.
+pub(super) struct Line {
+    hand_off: HandOff,
     method: Method,
     version: Version,
-    caller: Caller,
-    params: Params,
     headers: HeaderMap,
+    params: Params,
+}
+
+fn open(
+    State(api): State<Arc<Api>>,
+    subscriber: Subscriber,
+    tables: Tables,
+    since: Cursor,
+    Line { hand_off, method, version, .. }: Line,
 ) -> Result<Response, ApiError> {
-    let tables = Tables::parse(params.get("collections").unwrap_or(""))
-        .map_err(|why| ApiError::Invalid(why.to_string()))?;
     if api.drain.unready.is_cancelled() {
         return Err(ApiError::Busy("the node is about to leave"));
     }
-    let asked = Arc::clone(&caller.asked);
-    let present = api.presence.enter(caller.user(), Kind::Stream, asked, &api.limits)?;
-    let since = since(&headers, params.get("since"));
-    let session = Session::new(api, &caller, tables, since, present);
+    let known = &subscriber.known;
+    let asked = Arc::clone(&known.asked);
+    let present = api.presence.enter(&known.user, Kind::Stream, asked, &api.limits)?;
+    let session = Session::new(api, &subscriber, tables, since, present);
     let body = hand_off.body(move |socket| session.run(socket, version));
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -66,9 +112,25 @@ pub(super) async fn stream(
     Ok(response)
 }
 
-/// A browser that reconnects repeats the old `since` and sends what it has seen last.
-fn since(headers: &HeaderMap, parameter: Option<&str>) -> Cursor {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let last = last.map(Cursor::parse).filter(|cursor| *cursor != Cursor::START);
-    last.unwrap_or_else(|| Cursor::parse(parameter.unwrap_or("")))
+impl<S: Send + Sync> FromRequestParts<S> for Line {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self {
+            hand_off: parts.extensions.get().cloned().ok_or(ApiError::Internal)?,
+            method: parts.method.clone(),
+            version: parts.version,
+            headers: parts.headers.clone(),
+            params: Params::from_request_parts(parts, state).await?,
+        })
+    }
+}
+
+impl Line {
+    /// A browser that reconnects repeats the old `since` and sends what it has seen last.
+    fn since(&self) -> Cursor {
+        let last = self.headers.get("last-event-id").and_then(|value| value.to_str().ok());
+        let last = last.map(Cursor::parse).filter(|cursor| *cursor != Cursor::START);
+        last.unwrap_or_else(|| Cursor::parse(self.params.get("since").unwrap_or("")))
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) const ROUTES: &[&str] = &[
     "/sync/{app_id}",
     "/sync/{app_id}/pull",
     "/sync/{app_id}/stream",
+    "/stream",
     "/ws",
     "/ws/{app_id}",
     "/internal/memberships/{user_id}/invalidate",

@@ -29,5 +29,8 @@ pub const PAGE_BYTES: usize = 4_000_000;
 /// The most names in a `collections=` list.
 pub const MAX_COLLECTIONS: usize = 1000;
 
+/// The most apps of one stream.
+pub const MAX_APPS: usize = 32;
+
 /// How often a stream without news says that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(30);

@@ -10,6 +10,6 @@ mod framed;
 mod page;
 
 pub use change::StoredChange;
-pub use event::{EXPIRED, HEARTBEAT, changes_event, reconnect_event, spaces_event};
+pub use event::{EXPIRED, HEARTBEAT, Origin, changes_event, reconnect_event, spaces_event};
 pub use framed::Framed;
 pub use page::{PageBody, Unpublished};

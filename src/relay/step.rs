@@ -138,6 +138,7 @@ fn sort_into_feeds(rows: Vec<FeedRow>, (low, high): (Stamp, Stamp), ids: &[FeedI
             }
             brought.entry(id).or_default().push(Arc::new(Entry {
                 stamp,
+                app: app.clone(),
                 table: table.clone(),
                 author: author.clone(),
                 client: client.clone(),

@@ -1,6 +1,7 @@
 //! The rules of docs/protocol.md, each over HTTP. What concerns spaces stands in `memberships`.
 
 mod answers;
+mod apps;
 mod auth;
 mod bad;
 mod billing;

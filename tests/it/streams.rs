@@ -1,6 +1,7 @@
 //! Streams under way: what they send, byte for byte, from where they go on, and what a slow one
 //! costs.
 
+mod apps;
 mod backlog;
 mod bytes;
 mod cursors;

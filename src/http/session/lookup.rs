@@ -28,10 +28,15 @@ impl LookUp {
 }
 
 impl Session {
+    /// Whether it is for this stream to see to that.
+    pub(super) fn looks_up(&self) -> bool {
+        self.begun() && self.api.members.spaces_on()
+    }
+
     /// Sees to it that memberships are looked up when they are no longer fresh. Nobody waits for
     /// that here: what it changes is rung, and read then.
     pub(super) async fn look_up(&mut self) {
-        let (members, user) = (&self.api.members, self.following.reader().user());
+        let (members, user) = (&self.api.members, self.following.user());
         let now = Instant::now();
         self.look_up = match members.fresh_until(user).await {
             Some(until) if now < until => LookUp::at(until),
@@ -45,7 +50,7 @@ impl Session {
 
     /// Nothing is verified. Maybe it was invalidated since it was found fresh: then at once.
     pub(super) async fn look_up_again(&mut self) {
-        let (members, user) = (&self.api.members, self.following.reader().user());
+        let (members, user) = (&self.api.members, self.following.user());
         let now = Instant::now();
         if members.fresh_until(user).await.is_some_and(|until| now < until) {
             members.forget(user).await;

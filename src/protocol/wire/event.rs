@@ -14,19 +14,35 @@ pub const HEARTBEAT: &[u8] = b"event: heartbeat\ndata: {}\n\n";
 /// The stream's token ran out, and the stream ends.
 pub const EXPIRED: &[u8] = b"event: expired\ndata: {}\n\n";
 
+/// Where the changes of an event come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The app, on a stream that has several.
+    pub app: Option<&'a str>,
+    /// The table.
+    pub table: &'a str,
+}
+
 /// Changes of one table, as [`StoredChange::write`](super::StoredChange::write) made them, and
 /// the cursor behind them.
 pub fn changes_event<C: AsRef<[u8]>>(
     out: &mut Vec<u8>,
-    table: &str,
+    of: Origin<'_>,
     changes: &[C],
     until: &str,
     has_more: bool,
 ) {
     let size: usize = changes.iter().map(|change| change.as_ref().len() + 1).sum();
-    out.reserve(size + table.len() + 2 * until.len() + 100);
-    out.extend_from_slice(b"event: changes\ndata: {\"table\":");
-    put_string(out, table);
+    let names = of.app.map_or(0, str::len) + of.table.len();
+    out.reserve(size + names + 2 * until.len() + 120);
+    out.extend_from_slice(b"event: changes\ndata: {");
+    if let Some(app) = of.app {
+        out.extend_from_slice(b"\"appId\":");
+        put_string(out, app);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"table\":");
+    put_string(out, of.table);
     out.extend_from_slice(b",\"changes\":[");
     put_list(out, changes, |out, change| out.extend_from_slice(change.as_ref()));
     out.extend_from_slice(b"],\"syncedUntil\":");
@@ -62,17 +78,32 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    const TASKS: Origin<'_> = Origin { app: None, table: "tasks" };
+
+    #[test]
+    fn changes_of_several_apps_name_theirs() {
+        let of = Origin { app: Some("to\"do"), ..TASKS };
+        assert_eq!(
+            text(|out| changes_event(out, of, &["{\"a\":1}"], "x", false)),
+            "event: changes\ndata: {\"appId\":\"to\\\"do\",\"table\":\"tasks\",\
+             \"changes\":[{\"a\":1}],\"syncedUntil\":\"x\",\"hasMore\":false}\nid: x\n\n"
+        );
+    }
+
     #[test]
     fn changes_are_spelled_as_clients_split_them() {
         let until = "2026-11-22T09:36:12.123456Z";
         assert_eq!(
-            text(|out| changes_event(out, "tasks", &["{\"a\":1}", "{\"b\":2}"], until, false)),
+            text(|out| changes_event(out, TASKS, &["{\"a\":1}", "{\"b\":2}"], until, false)),
             "event: changes\ndata: {\"table\":\"tasks\",\
              \"changes\":[{\"a\":1},{\"b\":2}],\
              \"syncedUntil\":\"2026-11-22T09:36:12.123456Z\",\"hasMore\":false}\nid: 2026-11-22T09:36:12.123456Z\n\n"
         );
         assert_eq!(
-            text(|out| changes_event::<Vec<u8>>(out, "a\"\nb", &[], "x~1.2", true)),
+            text(|out| {
+                let of = Origin { app: None, table: "a\"\nb" };
+                changes_event::<Vec<u8>>(out, of, &[], "x~1.2", true);
+            }),
             "event: changes\ndata: {\"table\":\"a\\\"\\nb\",\"changes\":[],\
              \"syncedUntil\":\"x~1.2\",\"hasMore\":true}\nid: x~1.2\n\n"
         );

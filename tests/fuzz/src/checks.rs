@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mana_sync::doorbell::Doorbell;
 use mana_sync::id::{SpaceId, Stamp};
-use mana_sync::protocol::wire::{Framed, changes_event};
+use mana_sync::protocol::wire::{Framed, Origin, changes_event};
 use mana_sync::protocol::{Changeset, Cursor, NewChange, Op, StoredChange};
 use mana_sync::watermark::Watermark;
 use serde_json::value::RawValue;
@@ -122,7 +122,8 @@ fn one_line(change: &StoredChange<'_>) -> Members {
     let until = Cursor::START.to_string();
     let mut json = Vec::new();
     change.write(&mut json);
-    let framed = Framed::new(|out| changes_event(out, change.table, &[&json], &until, false));
+    let of = Origin { app: None, table: change.table };
+    let framed = Framed::new(|out| changes_event(out, of, &[&json], &until, false));
     let event = std::str::from_utf8(framed.text()).expect("UTF-8");
     let lines: Vec<&str> = event.split('\n').collect();
     let ["event: changes", data, id, "", ""] = lines[..] else {

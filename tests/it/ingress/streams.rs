@@ -41,6 +41,12 @@ pub async fn events_arrive_at_once_and_whole(kind: Kind) {
     ));
     assert!(median < SOON, "the median is {median:?}");
 
+    let tablet = fleet.world.client("alice", "tablet");
+    let mut of_apps = tablet.stream_of_apps(fleet.url(), "notes,todo", "").await;
+    of_apps.record("t0").await;
+    laptop.app("notes").push(fleet.url(), &[insert("of another app", &json!({}))]).await;
+    of_apps.record("of another app").await;
+
     let large = "x".repeat(300_000);
     laptop.push(fleet.url(), &[insert("large", &json!({"title": large}))]).await;
     let arrived = stream.record("large").await;

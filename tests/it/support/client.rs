@@ -92,7 +92,17 @@ impl Client {
     pub async fn stream(&self, node: &str, tables: &str, since: &str) -> Events {
         let since: String = url::form_urlencoded::byte_serialize(since.as_bytes()).collect();
         let path = format!("/sync/{}/stream?collections={tables}&since={since}", self.app);
-        let response = self.get(node, &path).await;
+        self.events(node, &path).await
+    }
+
+    /// Opens a stream of several apps, comma-separated, and expects 200.
+    pub async fn stream_of_apps(&self, node: &str, apps: &str, since: &str) -> Events {
+        let since: String = url::form_urlencoded::byte_serialize(since.as_bytes()).collect();
+        self.events(node, &format!("/stream?apps={apps}&since={since}")).await
+    }
+
+    async fn events(&self, node: &str, path: &str) -> Events {
+        let response = self.get(node, path).await;
         assert_eq!(response.status(), StatusCode::OK);
         Events::new(response)
     }

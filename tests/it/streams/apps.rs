@@ -1,0 +1,289 @@
+//! One stream of several apps: whatever happens, nothing of any app is missed, and nothing else comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::records;
+use crate::processes::seed;
+use crate::support::world::{SERVICE_KEY, TestNode};
+use crate::support::{Client, Events, World};
+
+const APPS: [&str; 3] = ["calendar", "notes", "todo"];
+const LIST: &str = "calendar,notes,todo";
+const SPACES: [&str; 2] = ["home", "work"];
+/// The record that ends an app.
+const END: &str = "end";
+
+/// Records by app, in the order in which they came.
+type Came = BTreeMap<String, Vec<String>>;
+
+/// Two nodes, and pushes to them by chance.
+struct Storm {
+    world: World,
+    nodes: [TestNode; 2],
+    dice: fastrand::Rng,
+    pushed: u32,
+}
+
+impl Storm {
+    async fn new() -> Self {
+        let world = World::new().await;
+        for user in ["alice", "bob", "carol"] {
+            SPACES.iter().for_each(|space| world.issuer.join(user, space));
+        }
+        let nodes = [world.node().await, world.node().await];
+        Self { world, nodes, dice: fastrand::Rng::with_seed(seed()), pushed: 0 }
+    }
+
+    fn node(&mut self) -> String {
+        self.nodes[self.dice.usize(..2)].url.clone()
+    }
+
+    /// Somebody pushes some changes into some app, mostly into a space.
+    async fn push(&mut self, most: usize) {
+        let user = *self.dice.choice(&["alice", "bob", "carol"]).unwrap();
+        let app = *self.dice.choice(&APPS).unwrap();
+        let changes: Vec<Value> = (0..self.dice.usize(1..=most))
+            .map(|_| {
+                self.pushed += 1;
+                let table = self.dice.choice(&["a", "b"]).unwrap();
+                let record = format!("{app} {}", self.pushed);
+                let mut change = json!({"table": table, "id": record, "op": "insert", "data": {}});
+                if let Some(space) = self.dice.choice([Some("home"), Some("work"), None]).flatten()
+                {
+                    change["spaceId"] = json!(space);
+                }
+                change
+            })
+            .collect();
+        let node = self.node();
+        self.world.client(user, "laptop").app(app).push(&node, &changes).await;
+    }
+
+    /// Until the phone's stream is past all beginnings: what is pushed between two rounds of pages
+    /// can come from the database, and there are three at most, the last one for bob's memberships.
+    async fn warm_up(&mut self, phone: &mut Phone, node: &str) {
+        for round in 0..4 {
+            let warm = format!("warm {round}");
+            let change = [json!({"table": "a", "id": warm, "op": "insert", "data": {}})];
+            for app in APPS {
+                self.world.client("bob", "laptop").app(app).push(node, &change).await;
+            }
+            while !APPS.iter().all(|app| phone.has(app, &warm)) {
+                phone.read(node).await;
+            }
+        }
+    }
+
+    /// Bob's last change of each app.
+    async fn end(&mut self) {
+        let end = [json!({"table": "a", "id": END, "op": "insert", "data": {}})];
+        for app in APPS {
+            let node = self.node();
+            self.world.client("bob", "laptop").app(app).push(&node, &end).await;
+        }
+    }
+
+    /// Bob's memberships change, and the fleet is told.
+    async fn move_bob(&mut self, change: impl FnOnce(&World, &str)) {
+        change(&self.world, self.dice.choice(&SPACES).unwrap());
+        let url = format!("{}/internal/memberships/bob/invalidate", self.node());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let told = http.post(url).header("x-service-key", SERVICE_KEY).send().await.unwrap();
+        assert!(told.status().is_success());
+    }
+
+    /// All that bob's phone may read of an app, from the start.
+    async fn may_read(&mut self, app: &str) -> Vec<String> {
+        let reader = self.world.client("bob", "phone").app(app);
+        let mut all = Vec::new();
+        for table in ["a", "b"] {
+            all.extend(records(&reader.pull_all(&self.node(), table, "").await.0));
+        }
+        all
+    }
+}
+
+/// Bob's phone: what has come to it of each app, and the cursor it goes on from.
+struct Phone {
+    client: Client,
+    stream: Option<Events>,
+    cursor: String,
+    came: Came,
+}
+
+impl Phone {
+    fn new(world: &World) -> Self {
+        let client = world.client("bob", "phone");
+        Self { client, stream: None, cursor: String::new(), came: Came::new() }
+    }
+
+    /// Takes the next `changes` event, with a new stream at `node` where it has none.
+    async fn read(&mut self, node: &str) {
+        if self.stream.is_none() {
+            self.stream = Some(self.client.stream_of_apps(node, LIST, &self.cursor).await);
+        }
+        let data = self.stream.as_mut().unwrap().named("changes").await.data;
+        let until = data["syncedUntil"].as_str().unwrap();
+        assert!(*until >= *self.cursor, "a cursor goes back: {} to {until}", self.cursor);
+        assert!(!until.contains('~'), "{until}");
+        until.clone_into(&mut self.cursor);
+        let (app, changes) = (data["appId"].as_str().unwrap(), data["changes"].as_array().unwrap());
+        assert!(changes.iter().all(|c| c["table"] == data["table"]), "one table an event");
+        self.came.entry(app.to_owned()).or_default().extend(records(changes));
+    }
+
+    fn has(&self, app: &str, record: &str) -> bool {
+        self.came.get(app).is_some_and(|came| came.iter().any(|one| one == record))
+    }
+
+    fn has_ended(&self) -> bool {
+        APPS.iter().all(|app| self.has(app, END))
+    }
+
+    async fn read_to_end(&mut self, node: &str) {
+        while !self.has_ended() {
+            self.read(node).await;
+        }
+    }
+}
+
+// P-108: whoever goes on from it misses nothing of any of them
+#[tokio::test]
+async fn nothing_is_missed_of_any_app_whatever_happens() {
+    let mut storm = Storm::new().await;
+    let mut phone = Phone::new(&storm.world);
+    let mut admin = storm.world.admin().await;
+    for _ in 0..120 {
+        match storm.dice.u8(..100) {
+            0..60 => storm.push(12).await,
+            60..70 => phone.stream = None,
+            70..76 => storm.move_bob(|world, space| world.issuer.leave("bob", space)).await,
+            76..84 => storm.move_bob(|world, space| world.issuer.join("bob", space)).await,
+            84..87 => {
+                let deafen = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                     where datname = current_database() and query ilike 'listen%'";
+                sqlx::query(deafen).execute(&mut admin).await.unwrap();
+            }
+            _ => {
+                // Something new is on its way to it in any case.
+                let bob = storm.world.client("bob", "laptop").app("todo");
+                let news = json!({"table": "b", "id": "news", "op": "insert", "data": {}});
+                bob.push(&storm.node(), &[news]).await;
+                for _ in 0..storm.dice.usize(1..4) {
+                    phone.read(&storm.node()).await;
+                    if phone.has("todo", "news") {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    for space in SPACES {
+        storm.move_bob(|world, _| world.issuer.join("bob", space)).await;
+    }
+    storm.end().await;
+    phone.read_to_end(&storm.node()).await;
+    for app in APPS {
+        let came: BTreeSet<String> = phone.came[app].iter().cloned().collect();
+        let may: BTreeSet<String> = storm.may_read(app).await.into_iter().collect();
+        assert_eq!(came, may, "{app}; left: what came, right: what may be read");
+    }
+}
+
+// P-108: Once its apps have caught up it is exact
+#[tokio::test]
+async fn live_cursors_are_exact_for_all_apps() {
+    let mut storm = Storm::new().await;
+    let mut phone = Phone::new(&storm.world);
+    let node = storm.node();
+    storm.warm_up(&mut phone, &node).await;
+    for _ in 0..30 {
+        storm.push(5).await;
+    }
+    storm.end().await;
+    // The cursor behind each event, and what had come by then.
+    let mut places = Vec::new();
+    while !phone.has_ended() {
+        phone.read(&node).await;
+        places.push((phone.cursor.clone(), phone.came.clone()));
+    }
+    for (cursor, before) in places {
+        if APPS.iter().any(|app| before[*app].iter().any(|record| record == END)) {
+            break;
+        }
+        let mut again = Phone { cursor, ..Phone::new(&storm.world) };
+        again.read_to_end(&storm.node()).await;
+        for app in APPS {
+            let rest = &phone.came[app][before[app].len()..];
+            assert_eq!(again.came[app], rest, "{app} from {}", again.cursor);
+        }
+    }
+}
+
+// P-108: a client that was cut off may be given a page again
+#[tokio::test]
+async fn a_backlog_that_is_cut_off_anywhere_is_read_to_its_end() {
+    let mut storm = Storm::new().await;
+    // Several pages of each app.
+    for _ in 0..12 {
+        storm.push(900).await;
+    }
+    storm.end().await;
+    let mut phone = Phone::new(&storm.world);
+    let (mut events, mut cuts) = (0, 0);
+    while !phone.has_ended() {
+        phone.read(&storm.node()).await;
+        events += 1;
+        // The cursor moves on at least once in a page of each app, 1,000 changes altogether.
+        if storm.dice.u32(..700) == 0 {
+            phone.stream = None;
+            cuts += 1;
+        }
+    }
+    let (mut came_in_all, mut may_in_all) = (0, 0);
+    for app in APPS {
+        let came: BTreeSet<&String> = phone.came[app].iter().collect();
+        let may = storm.may_read(app).await;
+        assert_eq!(came, may.iter().collect(), "{app}");
+        came_in_all += phone.came[app].len();
+        may_in_all += may.len();
+    }
+    println!(
+        "{may_in_all} changes came in {events} events, {cuts} times cut off: {came_in_all} with \
+         what came again"
+    );
+}
+
+#[tokio::test]
+async fn a_lost_space_ends_in_all_apps_at_once() {
+    let mut storm = Storm::new().await;
+    let node = storm.node();
+    let mut stream = storm.world.client("bob", "phone").stream_of_apps(&node, LIST, "").await;
+    assert_eq!(stream.named("spaces").await.data, json!({"spaces": ["home", "work"]}));
+    storm.world.issuer.leave("bob", "work");
+    storm.move_bob(|world, _| world.issuer.leave("bob", "home")).await;
+    assert_eq!(stream.named("spaces").await.data, json!({"spaces": []}));
+    for app in APPS {
+        let shared =
+            json!({"table": "a", "id": "lost", "op": "insert", "data": {}, "spaceId": "home"});
+        storm.world.client("alice", "laptop").app(app).push(&node, &[shared]).await;
+    }
+    storm.end().await;
+    let mut came = Vec::new();
+    while came.len() < APPS.len() {
+        came.extend(records(stream.named("changes").await.data["changes"].as_array().unwrap()));
+    }
+    assert_eq!(came, [END; 3]);
+    // The history of the space comes whole in all apps once it is joined again.
+    storm.move_bob(|world, _| world.issuer.join("bob", "home")).await;
+    let mut came = BTreeSet::new();
+    while came.len() < APPS.len() {
+        let data = stream.named("changes").await.data;
+        for record in records(data["changes"].as_array().unwrap()) {
+            assert_eq!(record, "lost");
+            came.insert(data["appId"].as_str().unwrap().to_owned());
+        }
+    }
+}
