@@ -101,19 +101,19 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         api: Arc<Api>,
-        subscriber: &Subscriber,
+        subscriber: Subscriber,
         tables: Tables,
         cursor: Cursor,
         present: Present,
     ) -> Self {
         let now = Instant::now();
         let left = subscriber.known.expires.duration_since(SystemTime::now()).unwrap_or_default();
-        let user = subscriber.known.user.clone();
-        let following = Following::begin(Arc::clone(&api.feeds), user);
-        let readers = subscriber.readers();
+        let following = Following::begin(Arc::clone(&api.feeds), subscriber.known.user.clone());
+        let readings = subscriber.readers();
+        let readings = readings.map(|reader| Reading::new(following.app(reader), cursor)).collect();
         Self {
-            readings: readers.map(|reader| Reading::new(following.app(reader), cursor)).collect(),
             following,
+            readings,
             named: subscriber.named,
             heartbeat: now + api.limits.heartbeat,
             expires: now + left.min(Duration::from_hours(8760)),
@@ -125,7 +125,7 @@ impl Session {
             ready: Framed::default(),
             room: None,
             needs: 0,
-            share: Arc::clone(&subscriber.known.share),
+            share: subscriber.known.share,
             look: Look::Database,
             pace: Pace::default(),
             spaces: None,

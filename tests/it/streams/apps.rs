@@ -30,7 +30,9 @@ impl Storm {
     async fn new() -> Self {
         let world = World::new().await;
         for user in ["alice", "bob", "carol"] {
-            SPACES.iter().for_each(|space| world.issuer.join(user, space));
+            for space in SPACES {
+                world.issuer.join(user, space);
+            }
         }
         let nodes = [world.node().await, world.node().await];
         Self { world, nodes, dice: fastrand::Rng::with_seed(seed()), pushed: 0 }
