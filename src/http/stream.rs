@@ -11,7 +11,7 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{Caller, Params, Subscriber};
 use super::handoff::HandOff;
-use super::openapi::events::Event;
+use super::openapi::events::{AppsEvent, Event};
 use super::openapi::shapes::{AppParam, ClientParam, Refusals};
 use super::presence::Kind;
 use super::session::Session;
@@ -50,13 +50,13 @@ pub(super) async fn of_app(
     path = "/stream",
     description = "The stream of several apps as one, with one cursor: events changes name their app.",
     params(
-        ("X-Client-Id" = Option<String>, Header, description = "The device or tab; its own changes are left out."),
-        ("apps" = String, Query, description = "The apps to follow, comma-separated; 32 at most."),
-        ("since" = Option<String>, Query, description = "The cursor to begin at, the least that the client has of these apps."),
+        ClientParam,
+        ("apps" = String, Query, description = "The apps to follow, comma-separated; 32 at most.", example = "todo,calendar", pattern = r"^[^,\x00]{1,255}(,[^,\x00]{1,255}){0,31}$"),
+        ("since" = Option<String>, Query, description = "The cursor to begin at, the least that the client has of these apps.", example = "1970-01-01T00:00:00Z"),
         ("Last-Event-ID" = Option<String>, Header, description = "The last event's id; wins over `since`.")
     ),
     responses(
-        (status = 200, description = "Events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events.", body = AppsEvent, content_type = "text/event-stream"),
         Refusals
     ),
     security(("token" = []))

@@ -22,6 +22,15 @@ struct ChangesEvent {
     has_more: bool,
 }
 
+/// The same, on a stream of several apps.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AppChangesEvent {
+    app_id: String,
+    #[serde(flatten)]
+    changes: ChangesEvent,
+}
+
 /// The reader's verified spaces.
 #[derive(ToSchema, Serialize)]
 struct SpacesEvent {
@@ -35,34 +44,56 @@ struct BareEvent {}
 /// An event of a stream.
 pub(in crate::http) struct Event;
 
+/// An event of a stream of several apps.
+pub(in crate::http) struct AppsEvent;
+
 impl PartialSchema for Event {
     fn schema() -> RefOr<Schema> {
-        let events = OneOfBuilder::new()
-            .item(
-                event("changes", &ChangesEvent::name())
-                    .property("id", Cursor::schema())
-                    .required("id"),
-            )
-            .item(event("spaces", &SpacesEvent::name()))
-            .item(event("heartbeat", &BareEvent::name()))
-            .item(event("expired", &BareEvent::name()))
-            .item(
-                event("reconnect", &BareEvent::name()).property("retry", text()).required("retry"),
-            );
-        events.into()
+        events::<ChangesEvent>().into()
+    }
+}
+
+impl PartialSchema for AppsEvent {
+    fn schema() -> RefOr<Schema> {
+        events::<AppChangesEvent>().into()
     }
 }
 
 impl ToSchema for Event {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-            schemas.push((T::name().into(), T::schema()));
-            T::schemas(schemas);
-        }
-        add::<ChangesEvent>(schemas);
-        add::<SpacesEvent>(schemas);
-        add::<BareEvent>(schemas);
+    fn schemas(schemas: &mut Schemas) {
+        add_all::<ChangesEvent>(schemas);
     }
+}
+
+impl ToSchema for AppsEvent {
+    fn schemas(schemas: &mut Schemas) {
+        add_all::<AppChangesEvent>(schemas);
+    }
+}
+
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// The events of a stream whose changes come as `Changes`.
+fn events<Changes: ToSchema>() -> OneOfBuilder {
+    let changes = event("changes", &Changes::name());
+    let reconnect = event("reconnect", &BareEvent::name());
+    OneOfBuilder::new()
+        .item(changes.property("id", Cursor::schema()).required("id"))
+        .item(event("spaces", &SpacesEvent::name()))
+        .item(event("heartbeat", &BareEvent::name()))
+        .item(event("expired", &BareEvent::name()))
+        .item(reconnect.property("retry", text()).required("retry"))
+}
+
+/// Adds what their data are of, which the document does not see.
+fn add_all<Changes: ToSchema>(schemas: &mut Schemas) {
+    fn add<T: ToSchema>(schemas: &mut Schemas) {
+        schemas.push((T::name().into(), T::schema()));
+        T::schemas(schemas);
+    }
+    add::<Changes>(schemas);
+    add::<SpacesEvent>(schemas);
+    add::<BareEvent>(schemas);
 }
 
 fn text() -> ObjectBuilder {
