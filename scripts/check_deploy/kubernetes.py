@@ -40,7 +40,7 @@ def refers(each, objects):
             there = objects.get(("Service", service["name"]), {"spec": {"ports": []}})
             names = [port["name"] for port in there["spec"]["ports"]]
             require(service["port"]["name"] in names, f"{kind}: no {service}")
-            require(path["path"] in ("/sync", "/ws"), f"{path['path']} is not for clients")
+            require(path["path"] in ("/sync", "/stream", "/ws"), f"{path['path']} is not for clients")
     for container in spec.get("template", {}).get("spec", {}).get("containers", []):
         for source in container["envFrom"]:
             for key, kind in [("configMapRef", "ConfigMap"), ("secretRef", "Secret")]:
