@@ -1,23 +1,27 @@
 // The client: edits go into the queue, one tab empties it and reads what others change.
-/** @import { Client, Events, Json, Key, Options, Status } from "./types.js" */
+/** @import { Access, Client, Events, Json, Key, Options, Status } from "./types.js" */
 /** @import { News } from "./replica.js" */
-import { SyncError } from "./errors.js";
+/** @import { SharedStream } from "./shared.js" */
+/** @import { SyncError } from "./errors.js" */
+import { failedStorage } from "./errors.js";
 import { environmentWith } from "./environment.js";
 import { Transport } from "./http.js";
 import { deletion, insertion, rowOf, update } from "./merge.js";
-import { Latch, backoff } from "./pace.js";
+import { Latch, repeat, watch } from "./pace.js";
 import { Pusher } from "./push.js";
 import { Reader } from "./read.js";
 import { Replica } from "./replica.js";
 import { lead, openChannel } from "./tabs.js";
 import { newEventId } from "./time.js";
 
+/** @typedef {Pick<Options, "app" | "tables" | "storage" | "batch"> & Access & { stream?: SharedStream }} Settings */
+
 /**
  * @param {Options} options
  * @returns {Client<any>}
  */
 export function createClient(options) {
-  return new SyncClient(options);
+  return new SyncClient(/** @type {any} */ ({ ...options.stream?.access, ...options }));
 }
 
 class SyncClient {
@@ -37,25 +41,27 @@ class SyncClient {
   #running;
   /** Set by an edit. */
   #edited = new Latch();
-  /** What waits for the network; set when it is back. @type {Latch[]} */
-  #networks = [new Latch(), new Latch()];
-  /** The stream under way. */
+  /** What was pushed, until the shared stream brings it back. @type {Set<string> | undefined} */
+  #echoes;
+  /** The stream under way, or the pages before it. */
   #attempt = new AbortController();
 
-  /** @param {Options} options */
+  /** @param {Settings} options */
   constructor(options) {
     const environment = environmentWith(options.environment);
     const replica = new Replica(options.storage, environment);
-    const transport = new Transport(options, environment);
+    const transport = new Transport(options, environment, options.stream?.token);
+    const echoes = options.stream && new Set();
     /** @type {<E extends keyof Events>(event: E, detail: Events[E]) => void} */
     const emit = (event, detail) => this.#emit(event, detail);
     const took = (/** @type {News} */ news) => this.#took(news);
     this.#options = options;
+    this.#echoes = echoes;
     this.#environment = environment;
     this.#replica = replica;
     this.#transport = transport;
-    this.#pusher = new Pusher(options, { replica, transport, emit });
-    this.#reader = new Reader(options, { replica, transport, environment, took });
+    this.#pusher = new Pusher(options, { replica, transport, echoes, emit });
+    this.#reader = new Reader(options, { replica, transport, environment, echoes, took });
   }
 
   /**
@@ -190,7 +196,10 @@ class SyncClient {
 
   /** @param {News} news */
   async #took(news) {
-    const { keys, lost, isMoved } = await this.#replica.apply(news);
+    const taken = this.#replica.apply(news).catch((cause) => Promise.reject(failedStorage(cause)));
+    const { keys, lost, isMoved } = await taken;
+    // Who joins again is given the own changes too, and needs them.
+    if (lost.length) this.#echoes?.clear();
     this.#changed(keys);
     if (isMoved) this.#emit("spaces", { spaces: news.spaces ?? [], lost });
   }
@@ -213,7 +222,8 @@ class SyncClient {
   async #say(changed, asked = false) {
     const before = JSON.stringify(this.status);
     this.status = { ...this.status, ...changed };
-    const pending = await this.#replica.pending();
+    // Where that can't be told, something else will fail that is waited for.
+    const pending = await this.#replica.pending().catch(() => this.status.pending);
     this.status = { ...this.status, pending };
     const isSame = JSON.stringify(this.status) === before;
     if (!isSame) this.#emit("status", this.status);
@@ -222,24 +232,24 @@ class SyncClient {
 
   /** What the leader does until it is stopped. @param {AbortSignal} signal */
   async #lead(signal) {
-    const { network } = this.#environment;
-    const online = () => this.#networks.forEach((latch) => latch.set());
-    const offline = () => this.#attempt.abort(new SyncError("offline", "there is no network"));
-    network?.addEventListener("online", online);
-    network?.addEventListener("offline", offline);
+    const environment = this.#environment;
+    const [toPush, toRead] = [new Latch(), new Latch()];
+    watch(environment, signal, {
+      back: () => [toPush, toRead].forEach((latch) => latch.set()),
+      gone: (error) => this.#attempt.abort(error),
+    });
     await this.#say({ leader: true, state: "connecting" });
-    const [toPush, toRead] = this.#networks;
+    const { retry } = this.#options;
+    const failed = (/** @type {SyncError} */ error) => this.#failed(error);
     await Promise.all([
-      this.#repeat(signal, toPush, async (reset) => {
+      repeat({ environment, retry, signal, failed, network: toPush }, async (reset) => {
         const left = await this.#pusher.flush(signal);
         reset();
         if (left) await this.#say({ error: undefined });
-        await this.#edited.wait(this.#environment, signal);
+        await this.#edited.wait(environment, signal);
       }),
-      this.#repeat(signal, toRead, (reset) => this.#read(signal, reset)),
+      repeat({ environment, retry, signal, failed, network: toRead }, (reset) => this.#read(signal, reset)),
     ]);
-    network?.removeEventListener("online", online);
-    network?.removeEventListener("offline", offline);
   }
 
   /**
@@ -251,43 +261,29 @@ class SyncClient {
     const attempt = (this.#attempt = new AbortController());
     const end = () => attempt.abort();
     signal.addEventListener("abort", end);
+    const opening = () => this.#say({ state: "connecting" });
+    const opened = () => {
+      reset();
+      if (this.status.state !== "live") void this.#say({ state: "live", error: undefined });
+    };
     try {
-      await this.#say({ state: "connecting" });
+      await opening();
       await this.#reader.pull(attempt.signal);
-      const pause = await this.#reader.follow(attempt.signal, () => {
-        reset();
-        if (this.status.state !== "live") void this.#say({ state: "live", error: undefined });
-      });
+      const { stream } = this.#options;
+      // What befalls a shared stream is no matter of this client: it keeps its seat.
+      if (stream) return await this.#reader.share(stream, signal, { opening, opened, failed: (error) => this.#failed(error) });
+      const pause = await this.#reader.follow(attempt.signal, opened);
       await new Latch().wait(this.#environment, signal, pause);
     } finally {
       signal.removeEventListener("abort", end);
     }
   }
 
-  /**
-   * Does `work` again and again, at a slower pace while it fails.
-   * @param {AbortSignal} signal
-   * @param {Latch} network
-   * @param {(reset: () => void) => Promise<void>} work
-   */
-  async #repeat(signal, network, work) {
-    const { random, isOnline } = this.#environment;
-    const pace = backoff(random, this.#options.retry);
-    while (!signal.aborted) {
-      try {
-        if (!isOnline()) throw new SyncError("offline", "there is no network");
-        await work(pace.reset);
-      } catch (thrown) {
-        if (signal.aborted) return;
-        const error = thrown instanceof SyncError ? thrown : new SyncError("storage", String(thrown), { cause: thrown });
-        this.#emit("error", error);
-        const state = error.status === undefined && error.code !== "storage" ? "offline" : "waiting";
-        await this.#say({ state, error: { code: error.code, message: error.message } }).catch(() => {});
-        // Longer than the server asks for, never shorter.
-        await new Latch().wait(this.#environment, signal, error.retryAfter);
-        await network.wait(this.#environment, signal, pace.next());
-      }
-    }
+  /** @param {SyncError} error */
+  #failed(error) {
+    this.#emit("error", error);
+    const state = error.status === undefined && error.code !== "storage" ? "offline" : "waiting";
+    void this.#say({ state, error: { code: error.code, message: error.message } });
   }
 }
 

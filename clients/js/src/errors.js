@@ -15,6 +15,9 @@ export class SyncError extends Error {
   }
 }
 
+/** @param {unknown} cause */
+export const failedStorage = (cause) => new SyncError("storage", String(cause), { cause });
+
 /**
  * The error that an answer says.
  * @param {Response} response

@@ -1,26 +1,57 @@
 // Requests to the nodes: token, fail-over, time-outs, and failures as errors.
-/** @import { Environment, Options } from "./types.js" */
+/** @import { Access, Environment } from "./types.js" */
 import { SyncError, errorOf } from "./errors.js";
 
 /** Milliseconds that an answer may take; a push of 10 MB over a slow line needs them. */
 const PATIENCE = 60_000;
 
+/** A user's token, of which any number of transports make use. */
+export class Token {
+  #tokenOf;
+  /** @type {Promise<string> | undefined} */
+  #held;
+
+  /** @param {Access["token"]} tokenOf */
+  constructor(tokenOf) {
+    this.#tokenOf = tokenOf;
+  }
+
+  get() {
+    return (this.#held ??= this.#ask(false));
+  }
+
+  /** Has a fresh one asked for, unless that was done since `used` was given. */
+  expire(used = this.#held) {
+    if (this.#held === used) this.#held = this.#ask(true);
+  }
+
+  /** @param {boolean} fresh */
+  #ask(fresh) {
+    const asked = (async () => this.#tokenOf({ fresh }))().catch((cause) => {
+      // The next request asks again.
+      if (this.#held === asked) this.#held = undefined;
+      throw new SyncError("token", `no token: ${cause?.message ?? cause}`, { cause });
+    });
+    asked.catch(() => {});
+    return asked;
+  }
+}
+
 export class Transport {
+  /** Whose own changes are left out of what is read. */
   clientId = "";
   #urls;
   #at = 0;
-  #tokenOf;
-  /** @type {Promise<string> | undefined} */
-  #token;
   #environment;
 
   /**
-   * @param {Options} options
+   * @param {Access} access
    * @param {Environment} environment
+   * @param {Token} [token]
    */
-  constructor({ url, token }, environment) {
+  constructor({ url, token: tokenOf }, environment, token = new Token(tokenOf)) {
     this.#urls = [url].flat().map((one) => one.replace(/\/+$/, ""));
-    this.#tokenOf = token;
+    this.token = token;
     this.#environment = environment;
   }
 
@@ -29,34 +60,18 @@ export class Transport {
     this.#at = (this.#at + 1) % this.#urls.length;
   }
 
-  /** Makes the next request ask for a fresh token. */
-  expire() {
-    this.#token = this.#ask(true);
-  }
-
-  /** @param {boolean} fresh */
-  #ask(fresh) {
-    const asked = (async () => this.#tokenOf({ fresh }))().catch((cause) => {
-      // The next request asks again.
-      if (this.#token === asked) this.#token = undefined;
-      throw new SyncError("token", `no token: ${cause?.message ?? cause}`, { cause });
-    });
-    asked.catch(() => {});
-    return asked;
-  }
-
   /**
    * An answer of 2xx. A 401 asks for a fresh token once.
    * @param {string} path
    * @param {RequestInit & { signal: AbortSignal }} init
    */
   async request(path, init) {
-    const used = (this.#token ??= this.#ask(false));
+    const used = this.token.get();
     let response = await this.#send(path, init, await used);
     if (response.status === 401) {
       // Whoever was refused with the same token has asked already.
-      if (this.#token === used) this.expire();
-      response = await this.#send(path, init, await (this.#token ?? this.#ask(false)));
+      this.token.expire(used);
+      response = await this.#send(path, init, await this.token.get());
     }
     if (response.ok) return response;
     if (response.status >= 500) this.rotate();
@@ -69,7 +84,7 @@ export class Transport {
    * @param {string} token
    */
   async #send(path, init, token) {
-    const headers = { Authorization: `Bearer ${token}`, "X-Client-Id": this.clientId };
+    const headers = { Authorization: `Bearer ${token}`, ...(this.clientId && { "X-Client-Id": this.clientId }) };
     try {
       init.signal.throwIfAborted();
       return await this.#environment.fetch(this.#urls[this.#at] + path, { ...init, headers, cache: "no-store" });

@@ -1,5 +1,6 @@
 // Waiting: how long between attempts, and being woken earlier.
-/** @import { Environment } from "./types.js" */
+/** @import { Access, Environment } from "./types.js" */
+import { SyncError, failedStorage } from "./errors.js";
 
 /**
  * Exponential back-off with full jitter.
@@ -53,3 +54,39 @@ export class Latch {
     this.#happened = false;
   }
 }
+
+/**
+ * Does `work` again and again, at a slower pace while it fails.
+ * @param {{ environment: Environment, retry: Access["retry"], signal: AbortSignal, network: Latch,
+ *   failed: (error: SyncError) => void }} how
+ * @param {(reset: () => void) => Promise<void>} work
+ */
+export async function repeat({ environment, retry, signal, network, failed }, work) {
+  const pace = backoff(environment.random, retry);
+  while (!signal.aborted) {
+    try {
+      if (!environment.isOnline()) throw offline();
+      await work(pace.reset);
+    } catch (thrown) {
+      if (signal.aborted) return;
+      const error = thrown instanceof SyncError ? thrown : failedStorage(thrown);
+      failed(error);
+      // Longer than the server asks for, never shorter.
+      await new Latch().wait(environment, signal, error.retryAfter);
+      await network.wait(environment, signal, pace.next());
+    }
+  }
+}
+
+/**
+ * Has the network's comings and goings told, until the signal.
+ * @param {Environment} environment
+ * @param {AbortSignal} signal
+ * @param {{ back: () => void, gone: (error: SyncError) => void }} says
+ */
+export function watch({ network }, signal, { back, gone }) {
+  network?.addEventListener("online", back, { signal });
+  network?.addEventListener("offline", () => gone(offline()), { signal });
+}
+
+const offline = () => new SyncError("offline", "there is no network");

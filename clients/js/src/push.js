@@ -17,7 +17,7 @@ export class Pusher {
 
   /**
    * @param {{ app: string, batch?: number }} options
-   * @param {{ replica: Replica, transport: Transport,
+   * @param {{ replica: Replica, transport: Transport, echoes?: Set<string>,
    *   emit: <E extends keyof Events>(event: E, detail: Events[E]) => void }} parts
    */
   constructor({ app, batch = 500 }, parts) {
@@ -44,7 +44,8 @@ export class Pusher {
    * @param {AbortSignal} signal
    */
   async #push(changes, signal) {
-    const { replica, transport, emit } = this.#parts;
+    const { replica, transport, echoes, emit } = this.#parts;
+    for (const { eventId } of changes) echoes?.add(eventId);
     // What others changed comes by the reader alone, so that there is one line of cursors.
     const body = JSON.stringify({ clientId: transport.clientId, since: NEVER, schemaVersion: 1, changes });
     try {

@@ -1,7 +1,8 @@
 // Reads what others change: first pages, then the stream. There is one cursor for all tables, and
 // it moves in the transaction that keeps what came before it.
-/** @import { Environment } from "./types.js" */
+/** @import { Change, Environment } from "./types.js" */
 /** @import { News, Replica } from "./replica.js" */
+/** @import { Seat, SharedStream } from "./shared.js" */
 /** @import { Transport } from "./http.js" */
 import { SyncError } from "./errors.js";
 import { timed } from "./http.js";
@@ -10,19 +11,21 @@ import { eventParser } from "./sse.js";
 /** Milliseconds without a byte after which a stream is given up; a heartbeat comes every 30 s. */
 const SILENCE = 75_000;
 
-/** What a stream's events are called. @typedef {"changes" | "spaces" | "heartbeat" | "expired" | "reconnect"} Name */
-
 export class Reader {
+  #app;
+  #tables;
   #path;
   #collections;
   #parts;
 
   /**
    * @param {{ app: string, tables: string[] }} options
-   * @param {{ replica: Replica, transport: Transport, environment: Environment,
+   * @param {{ replica: Replica, transport: Transport, environment: Environment, echoes?: Set<string>,
    *   took: (news: News) => Promise<void> }} parts
    */
   constructor({ app, tables }, parts) {
+    this.#app = app;
+    this.#tables = tables;
     this.#path = `/sync/${encodeURIComponent(app)}`;
     this.#collections = tables.map(encodeURIComponent).join(",");
     this.#parts = parts;
@@ -53,44 +56,61 @@ export class Reader {
    * @param {() => void} opened called when the first event has come
    */
   async follow(signal, opened) {
-    const { replica, transport, environment } = this.#parts;
-    const { cursor } = await replica.meta();
-    const silence = timed(environment, signal, SILENCE);
-    try {
-      const response = await transport.request(`${this.#path}/stream?${this.#query(cursor)}`, { signal: silence.signal });
-      for await (const { event, data, retry } of eventsOf(response, silence)) {
-        opened();
-        const pause = await this.#take(/** @type {Name} */ (event), data, retry);
-        if (pause !== undefined) return pause;
-      }
-    } catch (error) {
-      throw transport.failed(error, signal);
-    } finally {
-      silence.done();
-    }
-    transport.rotate();
-    throw new SyncError("ended", "the stream ended");
+    const { cursor } = await this.#parts.replica.meta();
+    return follow(this.#parts, `${this.#path}/stream?${this.#query(cursor)}`, signal, async (event, data) => {
+      opened();
+      const { changes, syncedUntil, spaces } = JSON.parse(data);
+      if (event === "changes") await this.#parts.took({ changes, cursor: syncedUntil });
+      if (event === "spaces") await this.#parts.took({ spaces });
+    });
   }
 
   /**
-   * @param {Name} event
-   * @param {string} data
-   * @param {number} [retry]
+   * Follows the stream that clients share, until the signal; fails where this client can't go on.
+   * @param {SharedStream} stream
+   * @param {AbortSignal} signal
+   * @param {Pick<Seat, "opening" | "opened" | "failed">} says
    */
-  async #take(event, data, retry) {
-    if (event === "changes") {
-      const { changes, syncedUntil } = JSON.parse(data);
-      await this.#parts.took({ changes, cursor: syncedUntil });
-    } else if (event === "spaces") {
-      await this.#parts.took({ spaces: JSON.parse(data).spaces });
-    } else if (event === "expired") {
-      this.#parts.transport.expire();
-      return 0;
-    } else if (event === "reconnect") {
-      this.#parts.transport.rotate();
-      return retry ?? 0;
-    }
+  async share(stream, signal, says) {
+    const { replica, took, echoes } = this.#parts;
+    const { cursor } = await replica.meta();
+    // The pages had them all, but for pushes under way.
+    echoes?.clear();
+    const wants = (/** @type {string} */ table, /** @type {Change[]} */ changes) =>
+      this.#tables.includes(table) ? changes.filter(({ eventId }) => !echoes?.delete(eventId)) : [];
+    await stream.follow({ app: this.#app, cursor, wants, take: took, ...says }, signal);
   }
+}
+
+/**
+ * Follows a stream until the server ends it; gives the milliseconds to wait before the next.
+ * @param {{ transport: Transport, environment: Environment }} parts
+ * @param {string} path
+ * @param {AbortSignal} signal
+ * @param {(event: string, data: string) => Promise<void>} take gets what is not for the stream itself
+ */
+export async function follow({ transport, environment }, path, signal, take) {
+  const silence = timed(environment, signal, SILENCE);
+  try {
+    const response = await transport.request(path, { signal: silence.signal });
+    for await (const { event, data, retry } of eventsOf(response, silence)) {
+      if (event === "expired") {
+        transport.token.expire();
+        return 0;
+      }
+      if (event === "reconnect") {
+        transport.rotate();
+        return retry ?? 0;
+      }
+      await take(event, data);
+    }
+  } catch (error) {
+    throw transport.failed(error, signal);
+  } finally {
+    silence.done();
+  }
+  transport.rotate();
+  throw new SyncError("ended", "the stream ended");
 }
 
 /**

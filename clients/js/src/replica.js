@@ -4,7 +4,8 @@
 import { merge } from "./merge.js";
 import { START, newEventId } from "./time.js";
 
-/** @typedef {{ changes?: Change[], cursor?: string, spaces?: string[] }} News */
+/** `cursor` is what a page or an own stream ends at; `told` is what a shared one was told, and may lie before what is held.
+ * @typedef {{ changes?: Change[], cursor?: string, told?: string, spaces?: string[] }} News */
 
 export class Replica {
   #storage;
@@ -62,14 +63,15 @@ export class Replica {
    * before it.
    * @param {News} news
    */
-  apply({ changes = [], cursor, spaces }) {
+  apply({ changes = [], cursor, told = "", spaces }) {
     return this.#storage.transaction(async (tx) => {
       const meta = /** @type {Meta} */ (await tx.meta());
       const lost = spaces ? (meta.spaces ?? []).filter((space) => !spaces.includes(space)) : [];
       const isMoved = Boolean(spaces) && String(spaces) !== String(meta.spaces);
       const dropped = await drop(tx, lost);
       const merged = await mergeAll(tx, changes);
-      await tx.setMeta({ ...meta, cursor: cursor ?? meta.cursor, spaces: spaces ?? meta.spaces });
+      const reached = told > meta.cursor ? told : meta.cursor;
+      await tx.setMeta({ ...meta, cursor: cursor ?? reached, spaces: spaces ?? meta.spaces });
       return { keys: [...dropped, ...merged], lost, isMoved };
     });
   }

@@ -7,22 +7,30 @@ export type Tables = Record<string, object>;
 /** A row as the app reads it: the fields, and the record's id. */
 export type Row<T = Record<string, Json>> = T & { id: string; spaceId?: string };
 
-export interface Options {
-  /** Where the nodes are; of several, the next one is taken when one fails. */
+/** Where the nodes are, and who asks them. */
+export interface Access {
+  /** The nodes; of several, the next one is taken when one fails. */
   url: string | string[];
-  app: string;
-  /** The tables to follow. One that is added later is read from its start. */
-  tables: string[];
   /** Gives a token. `fresh`: the last one was refused or ran out. */
   token(why: { fresh: boolean }): string | Promise<string>;
-  storage: Storage;
-  /** Most changes a push carries; 500 where it is not given. */
-  batch?: number;
   /** Milliseconds between attempts: up to `min` after the first failure, `max` after many. */
   retry?: { min?: number; max?: number };
   /** What the client takes from its surroundings; tests replace parts. */
   environment?: Partial<Environment>;
 }
+
+/** With a `stream` the client follows that one, by its access; otherwise one of its own. */
+export type Options = {
+  app: string;
+  /** The tables to follow. One that is added later is read from its start. */
+  tables: string[];
+  storage: Storage;
+  /** Most changes a push carries; 500 where it is not given. */
+  batch?: number;
+} & ((Access & { stream?: undefined }) | ({ stream: SharedStream } & { [K in keyof Access]?: undefined }));
+
+/** One stream of one user, for clients of up to 32 apps; `mana-sync/shared` makes it. */
+export interface SharedStream { readonly access: Access }
 
 export interface Client<T extends Tables = Record<string, Record<string, Json>>> {
   /** Begins to sync, in one tab of a browser at a time; takes over when that one is closed. */

@@ -1,5 +1,5 @@
 // The todo example in Chromium: IndexedDB, two tabs of one profile, another device, a network that
-// goes, a node that is killed.
+// goes, a node that is killed; and more apps in a page than a browser has connections.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -52,14 +52,14 @@ async function profile(user, seconds = 3600) {
   await context.addInitScript((token) => (sessionStorage.token ??= token), token);
   const streams = [];
   context.on("request", (request) => request.url().includes("/stream?") && streams.push(request));
-  const open = async (nodes = fleet.urls) => {
+  const open = async (nodes = fleet.urls, at = "examples/todo/") => {
     const page = await context.newPage();
     page.on("pageerror", (error) => faults.push(error.stack));
     page.on("console", (message) => {
       // What Chromium itself says of a node that is away.
       if (message.type() === "error" && !message.text().includes("net::ERR_")) faults.push(message.text());
     });
-    await page.goto(`${origin}/examples/todo/?user=${user}${nodes.map((url) => `&node=${url}`).join("")}`);
+    await page.goto(`${origin}/${at}?user=${user}${nodes.map((url) => `&node=${url}`).join("")}`);
     return page;
   };
   return { context, open, streams };
@@ -156,6 +156,51 @@ test("a token that runs out is replaced, by a person here", async () => {
   await eventually("the push", async () => (await fleet.log("todo", "tasks", "dora")).length === 1);
   assert.equal(asked.length, 1);
   await context.close();
+});
+
+/** Runs in a page: clients of some apps, by one stream. */
+async function startAll([apps, url]) {
+  const modules = ["/src/index.js", "/src/shared.js", "/src/dexie.js", "/node_modules/dexie/dist/modern/dexie.mjs"];
+  const [{ createClient }, { sharedStream }, { dexieStorage, syncTables }, { Dexie }] = await Promise.all(modules.map((path) => import(path)));
+  const stream = sharedStream({ url, token: () => sessionStorage.token });
+  window.clients = apps.map((app) => {
+    const db = new Dexie(app);
+    db.version(1).stores({ ...syncTables, tasks: "id" });
+    return createClient({ app, tables: ["tasks"], storage: dexieStorage(db), stream });
+  });
+  await Promise.all(window.clients.map((client) => client.start()));
+}
+
+test("eight apps of a page sync by one connection; another tab takes all of them over", async () => {
+  const apps = Array.from({ length: 8 }, (_, n) => `app-${n}`);
+  const [mine, other] = [await profile("emil"), await profile("emil")];
+  const start = async ({ open }) => {
+    const page = await open([], "README.md");
+    await page.evaluate(startAll, [apps, fleet.urls]);
+    return page;
+  };
+  const live = (page) => page.waitForFunction(() => window.clients.every(({ status }) => status.state === "live" && !status.pending));
+  const addAll = (page, title) => page.evaluate((title) => Promise.all(window.clients.map((client) => client.insert("tasks", { title }))), title);
+  const showAll = (page, titles) =>
+    eventually(`in all apps ${titles}`, async () => {
+      const found = await page.evaluate(async () => Promise.all(window.clients.map((client) => client.list("tasks"))));
+      for (const rows of found) assert.deepEqual(rows.map(({ title }) => title).sort(), titles);
+      return true;
+    });
+  const first = await start(mine);
+  const [second, device] = [await start(mine), await start(other)];
+  for (const page of [first, second, device]) await live(page);
+  await addAll(second, "a");
+  await addAll(device, "b");
+  for (const page of [first, second, device]) await showAll(page, ["a", "b"]);
+  await live(first);
+  assert.deepEqual(new URL(mine.streams.at(-1).url()).searchParams.get("apps").split(",").sort(), apps);
+  await first.close();
+  await second.waitForFunction(() => window.clients.every(({ status }) => status.leader));
+  await live(second);
+  await addAll(device, "c");
+  await showAll(second, ["a", "b", "c"]);
+  await Promise.all([mine.context.close(), other.context.close()]);
 });
 
 test("no page has reported a fault", () => {

@@ -1,27 +1,59 @@
-// A device: a client over a storage that outlives it, and a network that can be cut.
+// A network that can be cut, and a device on it: a client over a storage that outlives it.
 import { setMaxListeners } from "node:events";
 import { createClient, memoryStorage } from "../src/index.js";
 
-export class Device {
-  /** The event ids of all edits that were made here. */
-  made = [];
+export class Network {
   /** Pushes whose answer never came, though the server had taken them. */
   lostAnswers = 0;
   /** How likely that is. */
   loss = 0;
-  errors = [];
-  #network = new AbortController();
+  #up = new AbortController();
   #random;
 
-  constructor({ fleet, user, app = "todo", tables = ["tasks"], storage = memoryStorage(), first = 0, skew = 0, random = Math.random, ...options }) {
-    const urls = fleet.urls;
+  constructor(random) {
     this.#random = random;
     this.mend();
+  }
+
+  fetch = async (url, init) => {
+    const up = this.#up.signal;
+    if (up.aborted) throw new TypeError("there is no network");
+    // Not AbortSignal.any: what it gives may be collected while it is listened to (Node 20).
+    const both = new AbortController();
+    init.signal.throwIfAborted();
+    for (const signal of [init.signal, up]) signal.addEventListener("abort", () => both.abort(signal.reason));
+    const answer = await fetch(url, { ...init, signal: both.signal });
+    if (init.method === "POST" && answer.ok && this.#random() < this.loss) {
+      this.lostAnswers++;
+      throw new TypeError("the answer was lost");
+    }
+    return answer;
+  };
+
+  cut() {
+    this.#up.abort(new TypeError("the network was cut"));
+  }
+
+  mend() {
+    this.#up = new AbortController();
+    // One for each request.
+    setMaxListeners(0, this.#up.signal);
+  }
+}
+
+export class Device extends Network {
+  /** The event ids of all edits that were made here. */
+  made = [];
+  errors = [];
+
+  constructor({ fleet, user, app = "todo", tables = ["tasks"], storage = memoryStorage(), first = 0, skew = 0, random = Math.random, ...options }) {
+    super(random);
+    const urls = fleet.urls;
     this.storage = watched(storage, this.made);
     this.options = {
       url: [...urls.slice(first), ...urls.slice(0, first)], app, tables, storage: this.storage,
       token: () => fleet.token(user), retry: { min: 20, max: 500 },
-      environment: { fetch: this.#fetch, now: () => Date.now() + skew, random, locks: undefined, Channel: undefined },
+      environment: { fetch: this.fetch, now: () => Date.now() + skew, random, locks: undefined, Channel: undefined },
       ...options,
     };
     this.begin();
@@ -40,31 +72,6 @@ export class Device {
     this.client.on("error", (error) => this.errors.push(error));
   }
 
-  #fetch = async (url, init) => {
-    const network = this.#network.signal;
-    if (network.aborted) throw new TypeError("there is no network");
-    // Not AbortSignal.any: what it gives may be collected while it is listened to (Node 20).
-    const both = new AbortController();
-    init.signal.throwIfAborted();
-    for (const signal of [init.signal, network]) signal.addEventListener("abort", () => both.abort(signal.reason));
-    const answer = await fetch(url, { ...init, signal: both.signal });
-    if (init.method === "POST" && answer.ok && this.#random() < this.loss) {
-      this.lostAnswers++;
-      throw new TypeError("the answer was lost");
-    }
-    return answer;
-  };
-
-  cut() {
-    this.#network.abort(new TypeError("the network was cut"));
-  }
-
-  mend() {
-    this.#network = new AbortController();
-    // One for each request.
-    setMaxListeners(0, this.#network.signal);
-  }
-
   /** Ends as a crash does, in the middle of anything, and begins anew over the same storage. */
   async crash() {
     const { client } = this;
@@ -77,7 +84,7 @@ export class Device {
 }
 
 /** The same storage, which notes what is queued. */
-function watched(storage, made) {
+export function watched(storage, made) {
   return {
     transaction: (work) =>
       storage.transaction((tx) => {

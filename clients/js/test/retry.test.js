@@ -1,61 +1,7 @@
-// Time as the client sees it: Retry-After, the pace of attempts, streams that fall silent. The
-// answers are made here, because no node gives them on demand; and the clock, because nobody waits.
+// Time as the client sees it: Retry-After, the pace of attempts, streams that fall silent.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createClient, memoryStorage } from "../src/index.js";
-import { eventually } from "./fleet.js";
-
-const page = () => Response.json({ serverChanges: [], conflicts: [], syncedUntil: "2026-01-01T00:00:00.000000Z" });
-const stored = page;
-const refused = (status, code, after) =>
-  Response.json({ error: code, message: "come later" }, { status, headers: after ? { "Retry-After": after } : {} });
-
-/** A client, a clock that is moved by hand, and the requests so far. */
-function world(t, answer) {
-  const clock = { time: 0, timers: new Map(), next: 1 };
-  const requests = [];
-  const environment = {
-    now: () => clock.time,
-    random: () => 0.5,
-    setTimeout: (call, ms) => (clock.timers.set(clock.next, { call, at: clock.time + ms, ms }), clock.next++),
-    clearTimeout: (timer) => clock.timers.delete(timer),
-    isOnline: () => true,
-    locks: undefined,
-    Channel: undefined,
-    async fetch(url, init) {
-      const { pathname } = new URL(url);
-      const kind = init.method === "POST" ? "push" : pathname.split("/").at(-1);
-      requests.push({ kind, at: clock.time, url, headers: init.headers });
-      return answer(kind, requests.filter((one) => one.kind === kind).length, init);
-    },
-  };
-  const client = createClient({ url: ["http://one", "http://two"], app: "todo", tables: ["tasks"], token: () => "t",
-    storage: memoryStorage(), environment, retry: { min: 1000, max: 8000 } });
-  t.after(() => client.stop());
-  /** Lets what can happen happen, then moves to the next timer; how far that was. */
-  const step = async () => {
-    await eventually("a timer", () => clock.timers.size > 0);
-    await new Promise(setImmediate);
-    const [timer, { call, at }] = [...clock.timers].sort(([, a], [, b]) => a.at - b.at)[0];
-    clock.timers.delete(timer);
-    clock.time = at;
-    call();
-  };
-  const times = (kind) => requests.filter((one) => one.kind === kind).map(({ at }) => at);
-  const until = (kind, count) => eventually(`${count} times ${kind}`, async () => times(kind).length >= count || step());
-  return { client, requests, times, until, clock };
-}
-
-/** A stream that says that it is there, and no more. */
-const silent = (init) => {
-  const body = new ReadableStream({
-    start(controller) {
-      controller.enqueue(new TextEncoder().encode('event: spaces\ndata: {"spaces":[]}\n\n'));
-      init.signal.addEventListener("abort", () => controller.error(init.signal.reason));
-    },
-  });
-  return new Response(body);
-};
+import { page, refused, silent, stored, world } from "./world.js";
 
 test("Retry-After is waited for, and the jitter comes on top", async (t) => {
   const { client, times, until } = world(t, (kind, count, init) => {
