@@ -92,7 +92,8 @@ test("a push is refused for good only where its changes are at fault", () => {
   const refused = (status, code) => isRefused(new SyncError(code, "", { status }));
   assert.ok(refused(400, "invalid_changeset") && refused(413, "too_large") && refused(413, "http_413"));
   for (const [status, code] of [[400, "invalid_body"], [400, "http_400"], [401, "unauthenticated"], [402, "sync_inactive"],
-    [408, "body_timeout"], [429, "too_many"], [500, "internal"], [503, "busy"], [undefined, "offline"]]) {
+    [408, "body_timeout"], [414, "http_414"], [431, "http_431"], [429, "too_many"],
+    [500, "internal"], [503, "busy"], [undefined, "offline"]]) {
     assert.ok(!refused(status, code), code);
   }
 });
