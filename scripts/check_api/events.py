@@ -5,9 +5,12 @@ waited for that may not come.
 """
 
 import json
+import time
 
 import requests
 from jsonschema import Draft202012Validator
+
+from fleet import PATIENCE_SECONDS
 
 KIND = "text/event-stream"
 # Enough for a backlog to be read; streams of a token end no sooner.
@@ -31,8 +34,7 @@ class Streams:
         return {path: self.open_one(path, operation, token) for path, (operation, _) in self.operations.items()}
 
     def open_one(self, path, operation, token):
-        given = {parameter["name"]: example(path, parameter)
-                 for parameter in operation["parameters"] if parameter["required"]}
+        given = required(path, operation)
         url = self.fleet.url + path.format(**given)
         query = {name: value for name, value in given.items() if f"{{{name}}}" not in path}
         headers = {"Authorization": f"Bearer {token}"}
@@ -41,15 +43,19 @@ class Streams:
         return answer
 
     def read(self, answers, last):
-        """Reads them to the end. Each has told of three changes, in the one order, and then of `last`."""
+        """Reads them to the end. Each has told of three changes of each of its apps, in the one order, and then of
+        `last`."""
         for path, answer in answers.items():
-            _, schema = self.operations[path]
-            events = [dict(lines(event)) for event in answer.content.decode().split("\n\n") if event]
+            operation, schema = self.operations[path]
+            events = [dict(lines(event)) for event in content(path, answer).split("\n\n") if event]
             told = [self.data(path, schema, event) for event in events]
             names = [event["event"] for event in events]
             assert names[-1] == last and "spaces" in names, f"{path}: {names}"
-            ops = [change["op"] for data in told for change in data.get("changes", [])]
-            assert ops[:3] == ["insert", "update", "delete"], f"{path}: {ops}"
+            ops = {}
+            for changes in (data for data in told if "changes" in data):
+                ops.setdefault(changes.get("appId"), []).extend(change["op"] for change in changes["changes"])
+            assert ops.keys() == apps_of(path, operation), f"{path}: {ops}"
+            assert all(of_app[:3] == ["insert", "update", "delete"] for of_app in ops.values()), f"{path}: {ops}"
             print(f"{path}: {len(events)} events as documented, the last one {last}", flush=True)
 
     def data(self, path, schema, event):
@@ -70,6 +76,27 @@ class Streams:
         while "$ref" in schema:
             schema = self.document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
         return schema
+
+
+def content(path, answer):
+    """All that it says, under a deadline: heartbeats would put off a socket's."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    parts = []
+    for part in answer.iter_content(chunk_size=None):
+        parts.append(part)
+        assert time.monotonic() < deadline, f"{path}: the stream does not end"
+    return b"".join(parts).decode()
+
+
+def apps_of(path, operation):
+    """What the `appId` of its events may be: there is none on a stream of one app."""
+    apps = required(path, operation).get("apps")
+    return set(apps.split(",")) if apps else {None}
+
+
+def required(path, operation):
+    return {parameter["name"]: example(path, parameter)
+            for parameter in operation["parameters"] if parameter["required"]}
 
 
 def example(path, parameter):

@@ -34,8 +34,10 @@ class Fleet:
             raise
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, kind, *_):
+        failed = self.stop()
+        if failed and kind is None:
+            sys.exit(f"check-api: ended otherwise than with 0: {', '.join(failed)}")
 
     def start(self):
         data = Path(self.folder.name) / "data"
@@ -71,13 +73,22 @@ class Fleet:
         return requests.get(f"{self.issuer}/token", {"user": user, "ttl": seconds}, timeout=5).text
 
     def stop(self):
+        """Ends them all; gives the names of those that did not end well."""
+        failed = []
         # The node before what it stands on.
         for process, out in reversed(self.processes):
             process.terminate()
-            if process.wait(timeout=60) != 0:
-                print(f"{out.name} ended with {process.returncode}:\n{out.read_text()}", file=sys.stderr)
+            try:
+                ended = process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                ended = process.wait()
+            if ended != 0:
+                failed.append(out.name)
+                print(f"{out.name} ended with {ended}:\n{out.read_text()}", file=sys.stderr)
         self.processes.clear()
         self.folder.cleanup()
+        return failed
 
 
 def await_(what, condition):
