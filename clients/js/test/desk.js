@@ -112,7 +112,9 @@ export class Desk extends Network {
     return {
       transaction: (work) => {
         if (life.isOver || this.faults[app] === "hangs") return new Promise(() => {});
-        if (this.faults[app] === "fails") return Promise.reject(new Error("the disk is full"));
+        const fault = this.faults[app];
+        if (fault === "fails once") this.faults[app] = undefined;
+        if (fault) return Promise.reject(new Error("the disk is full"));
         return noted.transaction(async (tx) => {
           const before = (await tx.meta())?.cursor ?? "";
           const done = await work(tx);

@@ -148,6 +148,21 @@ test("a lost space's rows go, those with unpushed edits stay, and who joins agai
   await shows(reader, ["Milk", "Rolls", "mine alone"]);
 });
 
+test("a storage that fails while the stream is followed is reported as such, and gone on with", async (t) => {
+  const user = someone();
+  let fails = false;
+  const held = memoryStorage();
+  const storage = { transaction: (work) => (fails ? Promise.reject(new Error("the disk is full")) : held.transaction(work)) };
+  const [device, other] = [await Device.start(t, { fleet, user, storage }), await Device.start(t, { fleet, user })];
+  await liveOf(device);
+  fails = true;
+  await other.client.insert("tasks", { title: "Milk" });
+  await eventually("waiting", () => device.client.status.state === "waiting");
+  assert.deepEqual([...new Set(device.errors.map(({ code }) => code))], ["storage"]);
+  fails = false;
+  await shows(device, ["Milk"]);
+});
+
 test("what is written into a space of others is reported as unpublished", async (t) => {
   const device = await Device.start(t, { fleet, user: someone() });
   const unpublished = [];
