@@ -1,6 +1,7 @@
 // Time as the clients of one stream see it, and refusals.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { memoryStorage } from "../src/index.js";
 import { eventually } from "./fleet.js";
 import { page, refused, silent, world } from "./world.js";
 
@@ -63,6 +64,30 @@ test("who comes while the stream is waited for has it tried at once", async (t) 
   await until("stream", 5);
   assert.equal(times("stream")[4], times("stream")[3] + 50);
   await all(clients.slice(0, 2), "live");
+});
+
+test("who joins while an event is being kept takes nothing that the stream told before", async (t) => {
+  let letGo, held = Promise.resolve();
+  const memory = memoryStorage();
+  const slow = { transaction: async (work) => (await held, memory.transaction(work)) };
+  const event = (appId, day) => `event: changes\ndata: ${JSON.stringify({ appId, table: "tasks", changes: [], syncedUntil: `2026-01-${day}T00:00:00.000000Z` })}\n\n`;
+  const { clients, requests, times, until } = world(t, (kind, count, init) => {
+    if (kind !== "stream") return page();
+    if (count > 1) return silent(init);
+    held = new Promise((done) => (letGo = done));
+    return silent(init, event("calendar", "02") + event("todo", "03"));
+  }, APPS, { calendar: slow });
+  await clients[0].start();
+  await until("stream", 1);
+  await clients[2].start();
+  // Without any time, which would end the patience with the slow one.
+  await eventually("the other's page", () => times("pull").length === 2);
+  await new Promise(setImmediate);
+  letGo();
+  await until("stream", 2);
+  assert.equal(appsOf(streamsOf(requests)[1]), "calendar,todo");
+  assert.match(streamsOf(requests)[1].url, /since=2026-01-01/, "todo has heard of nothing later");
+  assert.equal(times("pull").length, 2);
 });
 
 test("one app that is not paid for is left out, and the others go on", async (t) => {

@@ -76,7 +76,10 @@ test("who starts or stops has the stream opened anew, and the others miss nothin
     await openedWith(["calendar", "notes", "todo"]);
     await desk.clients.notes.stop();
     await openedWith(["calendar", "todo"]);
+    const kept = await desk.cursorOf("todo");
+    await eventually("news of the busy app", () => desk.open().until > kept);
     await desk.clients.todo.stop();
+    assert.ok((await desk.cursorOf("todo")) > kept, "who stops keeps what was told last");
     await openedWith(["calendar"]);
     await desk.clients.todo.start();
     await openedWith(["calendar", "todo"]);

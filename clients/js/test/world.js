@@ -10,7 +10,7 @@ export const refused = (status, code, after) =>
   Response.json({ error: code, message: "come later" }, { status, headers: after ? { "Retry-After": after } : {} });
 
 /** A client, or clients of some apps by one stream, a clock that is moved by hand, and the requests so far. */
-export function world(t, answer, apps) {
+export function world(t, answer, apps, storages = {}) {
   const clock = { time: 0, timers: new Map(), next: 1 };
   const requests = [];
   const environment = {
@@ -30,7 +30,7 @@ export function world(t, answer, apps) {
   };
   const access = { url: ["http://one", "http://two"], token: () => "t", environment, retry: { min: 1000, max: 8000 } };
   const way = apps ? { stream: sharedStream(access) } : access;
-  const clients = (apps ?? ["todo"]).map((app) => createClient({ app, tables: ["tasks"], storage: memoryStorage(), ...way }));
+  const clients = (apps ?? ["todo"]).map((app) => createClient({ app, tables: ["tasks"], storage: storages[app] ?? memoryStorage(), ...way }));
   t.after(() => Promise.all(clients.map((client) => client.stop())));
   /** Lets what can happen happen, then moves to the next timer; how far that was. */
   const step = async () => {
@@ -46,11 +46,11 @@ export function world(t, answer, apps) {
   return { client: clients[0], clients, requests, times, until, clock };
 }
 
-/** A stream that says that it is there, and no more. */
-export const silent = (init) => {
+/** A stream that says that it is there, then `more` in the same breath, and nothing else. */
+export const silent = (init, more = "") => {
   const body = new ReadableStream({
     start(controller) {
-      controller.enqueue(new TextEncoder().encode('event: spaces\ndata: {"spaces":[]}\n\n'));
+      controller.enqueue(new TextEncoder().encode('event: spaces\ndata: {"spaces":[]}\n\n' + more));
       init.signal.addEventListener("abort", () => controller.error(init.signal.reason));
     },
   });
