@@ -46,6 +46,7 @@ pub const DEV: &str = "\
 Examples:
   mana-sync dev
   mana-sync dev --replicas 3 --member carol=home
+  mana-sync dev --cors-origins http://localhost:8080
   mana-sync dev --demo";
 
 /// Of `token`.

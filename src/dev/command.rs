@@ -18,7 +18,7 @@ use super::fleet::{Fleet, Order};
 use super::guide;
 use super::issuer::{Issuer, IssuerError};
 use super::postgres::{Durability, EmbeddedPostgres, PostgresError, Settings as PostgresSettings};
-use crate::config::pg_bindir;
+use crate::config::{Origin, pg_bindir};
 use crate::node::NodeError;
 use crate::telemetry::{self, LogFormat};
 
@@ -54,6 +54,10 @@ pub struct DevArgs {
     /// Further members of spaces, as user=space, beside alice and bob, who share "home".
     #[arg(long, value_name = "USER=SPACE", value_delimiter = ',', value_parser = member)]
     member: Vec<(String, String)>,
+    /// Origins whose pages may call the fleet, beside the console's and <http://localhost:5173>,
+    /// each exactly as a browser sends it: `scheme://host[:port]`; comma-separated.
+    #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
+    cors_origins: Vec<Origin>,
     /// Takes the tour itself, prints what happened, and ends.
     #[arg(long)]
     demo: bool,
@@ -143,7 +147,7 @@ pub async fn run(args: &DevArgs) -> Result<(), DevError> {
             () = interrupt.any() => Ok(()),
         }
     } else {
-        println!("{}", guide::text(&fleet, args.members()));
+        println!("{}", guide::text(&fleet, &postgres.url(ROLE, ROLE), args.members()));
         tokio::select! {
             () = obey(&fleet, orders) => {}
             () = interrupt.any() => {}
@@ -187,7 +191,8 @@ type Started = (Fleet, EmbeddedPostgres, mpsc::Receiver<Order>);
 async fn start(args: &DevArgs, stop: &CancellationToken) -> Result<Started, DevError> {
     let folder = folder(&args.data)?;
     let desk = if args.port == 0 { 0 } else { args.port - 1 };
-    let (fleet, orders) = Fleet::open(&folder.join("issuer.key"), desk, stop.clone()).await?;
+    let key = folder.join("issuer.key");
+    let (fleet, orders) = Fleet::open(&key, desk, &args.cors_origins, stop.clone()).await?;
     for (user, space) in args.members() {
         fleet.tokens.join(user, space);
     }

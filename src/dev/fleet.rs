@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::command::{DevError, SERVICE_KEY, in_use};
 use super::desk;
 use super::issuer::Issuer;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::id::Stamp;
 use crate::node::{self, Node, NodeError, Settings};
 use crate::protocol::Cursor;
@@ -39,6 +40,8 @@ pub(super) type Order = (usize, Act, oneshot::Sender<Result<(), NodeError>>);
 pub(super) struct Fleet {
     pub(super) issuer: SocketAddr,
     pub(super) tokens: Issuer,
+    /// Where pages come from that may call the replicas, and have a token.
+    pub(super) origins: Arc<[String]>,
     replicas: Arc<OnceLock<Vec<Replica>>>,
     orders: mpsc::Sender<Order>,
 }
@@ -134,18 +137,25 @@ impl Fleet {
     pub(super) async fn open(
         key: &Path,
         port: u16,
+        further: &[Origin],
         stop: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<Order>), DevError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = TcpListener::bind(address).await.map_err(in_use(address))?;
         let (orders, receiver) = mpsc::channel(ORDERS);
+        let issuer = listener.local_addr().map_err(in_use(address))?;
         let fleet = Self {
-            issuer: listener.local_addr().map_err(in_use(address))?,
+            issuer,
+            origins: origins(issuer.port(), further),
             tokens: Issuer::with_key_file(SERVICE_KEY, key)?,
             replicas: Arc::default(),
             orders,
         };
-        let router = fleet.tokens.router().merge(desk::router(fleet.clone()));
+        // The page of an app that is being developed asks here for its token.
+        let pages = fleet.origins.iter().filter_map(|origin| origin.parse().ok());
+        let issuer =
+            fleet.tokens.router().layer(CorsLayer::new().allow_origin(AllowOrigin::list(pages)));
+        let router = issuer.merge(desk::router(fleet.clone()));
         node::beside(router, listener, stop);
         Ok((fleet, receiver))
     }
@@ -192,17 +202,6 @@ impl Fleet {
         }
     }
 
-    /// Where pages come from that may call the replicas: the console, and a page that is being
-    /// developed.
-    fn origins(&self) -> [String; 3] {
-        let port = self.issuer.port();
-        [
-            format!("http://127.0.0.1:{port}"),
-            format!("http://localhost:{port}"),
-            "http://localhost:5173".to_owned(),
-        ]
-    }
-
     /// What a replica is told: the defaults, at this database and this issuer.
     fn settings(&self, database: &str, port: u16) -> Result<Settings, NodeError> {
         let issuer = self.issuer;
@@ -213,7 +212,7 @@ impl Fleet {
             format!("--mana-credits-url=http://{issuer}"),
             format!("--mana-service-key={SERVICE_KEY}"),
             "--bind=127.0.0.1".to_owned(),
-            format!("--cors-origins={}", self.origins().join(",")),
+            format!("--cors-origins={}", self.origins.join(",")),
             // Somebody looks on.
             "--drain-delay-seconds=0".to_owned(),
             "--drain-spread-seconds=1".to_owned(),
@@ -225,4 +224,14 @@ impl Fleet {
         settings.address.set_port(port);
         Ok(settings)
     }
+}
+
+/// The console's own origins, that of a page that is being developed, and further ones.
+fn origins(console: u16, further: &[Origin]) -> Arc<[String]> {
+    let own = [
+        format!("http://127.0.0.1:{console}"),
+        format!("http://localhost:{console}"),
+        "http://localhost:5173".to_owned(),
+    ];
+    own.into_iter().chain(further.iter().map(|origin| origin.as_str().to_owned())).collect()
 }

@@ -6,7 +6,11 @@ use super::command::{MEMBERS, TOKEN_LIFE};
 use super::fleet::Fleet;
 
 /// The guide to a fleet.
-pub(super) fn text<'a>(fleet: &Fleet, members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+pub(super) fn text<'a>(
+    fleet: &Fleet,
+    database: &str,
+    members: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
     let mut out = String::from("\nmana-sync is running.\n\n");
     line(&mut out, "console", &format!("http://{}/", fleet.issuer));
     for (number, node) in fleet.replicas().iter().enumerate() {
@@ -18,6 +22,8 @@ pub(super) fn text<'a>(fleet: &Fleet, members: impl Iterator<Item = (&'a str, &'
     line(&mut out, "one of them", &fleet.tokens.token("alice", TOKEN_LIFE));
     let shared: Vec<_> = members.map(|(user, space)| format!("{user} in {space}")).collect();
     line(&mut out, "spaces", &shared.join(", "));
+    line(&mut out, "database", database);
+    line(&mut out, "pages of", &fleet.origins.join(", "));
     let (Some(first), Some(last)) = (fleet.replicas().first(), fleet.replicas().last()) else {
         return out;
     };

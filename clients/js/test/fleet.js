@@ -1,7 +1,7 @@
 // Real nodes: `mana-sync dev` for its Postgres and its issuer, and `mana-sync serve` processes
 // beside it, which are killed and started at will.
 import { spawn } from "node:child_process";
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,22 +77,25 @@ class Replica {
 }
 
 export class Fleet {
-  /** `own`: the replicas of `mana-sync dev` itself. @param {{ replicas?: number, own?: number, flags?: string[] }} [options] */
-  static async start({ replicas = 1, own: ofDev = 1, flags = [] } = {}) {
+  /**
+   * `own`: the replicas of `mana-sync dev` itself; `origin`: of pages that may call all of it.
+   * @param {{ replicas?: number, own?: number, flags?: string[], origin?: string }} [options]
+   */
+  static async start({ replicas = 1, own: ofDev = 1, flags = [], origin } = {}) {
+    const pages = origin ? [`--cors-origins=${origin}`] : [];
     const fleet = new Fleet();
     fleet.folder = await mkdtemp(join(tmpdir(), "mana-sync-js-"));
     // The account that Postgres runs under must get there.
     await chmod(fleet.folder, 0o755);
     const data = join(fleet.folder, "data");
-    fleet.dev = run(["dev", `--replicas=${ofDev}`, "--port=0", `--data=${data}`]);
+    fleet.dev = run(["dev", `--replicas=${ofDev}`, "--port=0", `--data=${data}`, ...pages]);
     await beforeEnd(fleet.dev, "the fleet", () => fleet.dev.out.includes("Ctrl-C stops everything."));
     fleet.console = /console +(http:\S+)/.exec(fleet.dev.out)[1];
     fleet.issuer = /issuer +(http:\S+)/.exec(fleet.dev.out)[1];
-    const port = (await readFile(join(data, "postgres/postmaster.pid"), "utf8")).split("\n")[3];
-    fleet.database = `postgres://mana_sync@127.0.0.1:${port}/mana_sync`;
+    fleet.database = /database +(postgres:\S+)/.exec(fleet.dev.out)[1];
     const own = [`--database-url=${fleet.database}`, "--bind=127.0.0.1",
       `--jwks-url=${fleet.issuer}/.well-known/jwks.json`, `--mana-auth-url=${fleet.issuer}`,
-      `--mana-service-key=${SERVICE_KEY}`, "--log=warn", ...flags];
+      `--mana-service-key=${SERVICE_KEY}`, "--log=warn", ...pages, ...flags];
     fleet.replicas = [];
     for (let n = 0; n < replicas; n++) fleet.replicas.push(new Replica(own, await freePort()));
     await Promise.all(fleet.replicas.map((replica) => replica.start()));

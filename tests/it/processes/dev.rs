@@ -111,7 +111,7 @@ async fn a_token_is_printed_without_a_fleet() {
 }
 
 /// Where the guide says that something is.
-fn place(guide: &str, name: &str) -> String {
+pub fn place(guide: &str, name: &str) -> String {
     let line = guide.lines().find_map(|line| line.trim().strip_prefix(name));
     line.unwrap_or_else(|| panic!("{name} is not in {guide}"))
         .trim()
@@ -162,6 +162,39 @@ async fn the_console_stops_and_starts_replicas_and_makes_members() {
     assert_eq!(spaces().await, serde_json::json!([]));
     assert_eq!(post("spaces/home/members/carol").await, 204);
     assert_eq!(spaces().await, serde_json::json!(["home"]), "the fleet was told");
+}
+
+/// The origin that an answer allows to a page of `origin`.
+async fn allowed(url: &str, origin: &str) -> Option<String> {
+    let ask = http().get(url).header("origin", origin);
+    let answer = ask.send().await.unwrap();
+    let allowed = answer.headers().get("access-control-allow-origin");
+    allowed.map(|origin| origin.to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn pages_of_the_origins_that_the_guide_names_may_call_the_fleet() {
+    let folder = folder();
+    let own = "http://localhost:8080,https://app.test";
+    let flags = ["--port=0", "--cors-origins", own, &data(&folder)];
+    let fleet = Process::start("dev", &flags);
+    fleet.says("Ctrl-C stops everything.\n").await;
+    let (replica, named) = (place(&fleet.out(), "replica 2"), place(&fleet.out(), "pages of"));
+    let console = place(&fleet.out(), "console");
+    assert_eq!(
+        named,
+        format!(
+            "{console}, {}, http://localhost:5173, {}",
+            console.replace("127.0.0.1", "localhost"),
+            own.replace(',', ", ")
+        )
+    );
+    for url in [format!("{replica}/health"), format!("{console}/token?user=alice")] {
+        for origin in named.split(", ") {
+            assert_eq!(allowed(&url, origin).await.as_deref(), Some(origin), "{url}");
+        }
+        assert_eq!(allowed(&url, "http://localhost:8081").await, None, "{url}");
+    }
 }
 
 #[tokio::test]
