@@ -13,7 +13,7 @@ use crate::memberships::invalidate_at;
 use crate::protocol::talk::http;
 use crate::support::{Client, PATIENCE, eventually, say};
 
-const HIDDEN: [&str; 18] = [
+const HIDDEN: [&str; 19] = [
     "/metrics",
     "/metrics/",
     "/metrics?x=/sync/todo",
@@ -22,6 +22,7 @@ const HIDDEN: [&str; 18] = [
     "/%6detrics",
     "/METRICS",
     "/health/ready",
+    "/openapi.json",
     "/health/../metrics",
     "/sync/../metrics",
     "/sync/todo/../../metrics",
