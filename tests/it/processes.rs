@@ -8,6 +8,7 @@ mod kill;
 mod logs;
 mod lookups;
 mod process;
+mod readme;
 mod shells;
 mod terminal;
 
