@@ -52,9 +52,11 @@ export class Desk extends Network {
   }
 
   add(app) {
-    const storage = this.#storage(app, (this.#storages[app] ??= memoryStorage()), this.#life);
+    const life = this.#life;
+    const storage = this.#storage(app, (this.#storages[app] ??= memoryStorage()), life);
     const client = createClient({ app, tables: this.tables, storage, stream: this.stream });
-    client.on("error", ({ code }) => this.errors.push([app, code]));
+    // A page that was killed tells nobody.
+    client.on("error", ({ code, message }) => life.isOver || this.errors.push([app, code, message]));
     return (this.clients[app] = client);
   }
 
