@@ -187,7 +187,8 @@ pub struct Limits {
     #[arg(long = "limit-user-requests", env = "LIMIT_USER_REQUESTS", value_name = "REQUESTS",
         default_value = "200", value_parser = limit("a number of requests a second", 1))]
     pub user_requests: usize,
-    /// Streams and WebSockets of one user that may be open; one more is answered 429.
+    /// Streams and WebSockets of one user that may be open, a stream of several apps counted as one
+    /// for each; one more is answered 429.
     #[arg(long = "limit-user-streams", env = "LIMIT_USER_STREAMS", value_name = "STREAMS",
         default_value = "200", value_parser = limit("a number of streams", 1))]
     pub user_streams: usize,

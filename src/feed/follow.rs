@@ -54,8 +54,17 @@ pub struct Taken {
 pub enum Caught {
     /// It can: this is what there is, maybe nothing.
     Up(Taken),
-    /// It can't: it is to read the database, after this stamp at the latest.
-    Behind(Option<Stamp>),
+    /// It can't: it is to read the database.
+    Behind(Behind),
+}
+
+/// What of a stream can't go on from the tails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// The app at this place of those that were to be taken from.
+    App(usize),
+    /// All apps: memberships moved, or nothing may be known of what lies after the stamp.
+    All(Option<Stamp>),
 }
 
 /// A stream's hold on what moves for its user; ends with it. The feeds it follows are
@@ -117,21 +126,21 @@ impl Following {
     ) -> Caught {
         let rewind = self.follower.rewind.swap(i64::MAX, Ordering::AcqRel);
         if rewind != i64::MAX {
-            return Caught::Behind(Some(Stamp::from_micros(rewind)));
+            return Caught::Behind(Behind::All(Some(Stamp::from_micros(rewind))));
         }
         // The watermark first: a flag that was set for a step is seen with it.
         let published = self.feeds.published();
-        let in_history = apps.clone().any(|(_, cursor)| cursor.history.is_some());
-        if in_history || self.follower.members.load(Ordering::Acquire) {
-            return Caught::Behind(None);
+        if self.follower.members.load(Ordering::Acquire) {
+            return Caught::Behind(Behind::All(None));
         }
         // A page may have been read beyond the watermark.
         let least = apps.clone().map(|(_, cursor)| cursor.stamp).min();
         let until = least.map_or(published, |least| published.max(least));
         let mut entries = Vec::new();
-        for (app, cursor) in apps {
-            if !app.gather(cursor.stamp, until, tables, &mut entries) {
-                return Caught::Behind(None);
+        for (place, (app, cursor)) in apps.enumerate() {
+            let in_history = cursor.history.is_some();
+            if in_history || !app.gather(cursor.stamp, until, tables, &mut entries) {
+                return Caught::Behind(Behind::App(place));
             }
         }
         entries.sort_by_key(|entry| entry.stamp);

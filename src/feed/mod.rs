@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-pub use follow::{AppFeeds, Caught, Following, Taken};
+pub use follow::{AppFeeds, Behind, Caught, Following, Taken};
 pub use tail::Entry;
 pub use watch::{Watched, Watching};
 

@@ -62,7 +62,7 @@ fn a_feed_followed_while_a_step_is_named_does_not_claim_what_the_step_left_out()
     stream.app.set_spaces(&[SpaceId::new("home").unwrap()]);
     let step = feeds.begin(STEP, &[]);
     feeds.publish(&step, Some(Brought::new()), &[], &mut Ages::default());
-    assert!(matches!(take(&stream, START), Caught::Behind(None)));
+    assert!(matches!(take(&stream, START), Caught::Behind(Behind::App(0))));
     assert!(matches!(take(&stream, STEP), Caught::Up(_)));
 }
 
@@ -73,7 +73,7 @@ fn a_feed_followed_while_a_step_is_read_does_not_claim_what_the_step_brought() {
     let mut stream = stream(&feeds);
     stream.app.set_spaces(&[SpaceId::new("home").unwrap()]);
     feeds.publish(&step, Some(brought(STEP)), &[], &mut Ages::default());
-    assert!(matches!(take(&stream, START), Caught::Behind(None)));
+    assert!(matches!(take(&stream, START), Caught::Behind(Behind::App(0))));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_step_that_could_not_be_read_sends_followers_to_the_database() {
     stream.app.set_spaces(&[SpaceId::new("home").unwrap()]);
     let step = feeds.begin(STEP, &[Move::Feed(home(), None)]);
     feeds.publish(&step, None, &[], &mut Ages::default());
-    assert!(matches!(take(&stream, START), Caught::Behind(None)));
+    assert!(matches!(take(&stream, START), Caught::Behind(Behind::App(0))));
     assert!(matches!(take(&stream, STEP), Caught::Up(_)));
 }
 
@@ -106,7 +106,7 @@ fn a_step_in_which_memberships_moved_sends_its_followers_to_the_database() {
     let moves = [Move::Members(UserId::new("alice").unwrap())];
     let step = feeds.begin(STEP, &moves);
     feeds.publish(&step, Some(Brought::new()), &moves, &mut Ages::default());
-    assert!(matches!(take(&stream, START), Caught::Behind(None)));
+    assert!(matches!(take(&stream, START), Caught::Behind(Behind::All(None))));
     stream.following.asking_members();
     assert!(matches!(take(&stream, START), Caught::Up(_)));
 }
@@ -144,8 +144,8 @@ fn apps_are_taken_from_where_each_was_read_and_merged_by_stamp() {
     // One of them beyond the watermark: it has nothing, the other is not told beyond what it has.
     let Caught::Up(taken) = take(at(3_000)) else { panic!("it is behind") };
     assert_eq!((taken.entries.len(), taken.until), (2, STEP));
-    // One of them that can't be taken from is behind with all.
-    let before = [(&todo, Cursor::at(at(900))), (&notes, Cursor::at(STEP))];
+    // One of them can't be taken from: it is named.
+    let before = [(&todo, Cursor::at(STEP)), (&notes, Cursor::at(at(900)))];
     let caught = following.take(before.into_iter(), &Tables::All, 1_000);
-    assert!(matches!(caught, Caught::Behind(None)), "{caught:?}");
+    assert!(matches!(caught, Caught::Behind(Behind::App(1))), "{caught:?}");
 }

@@ -96,6 +96,11 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
+    /// How many apps.
+    pub(super) fn apps(&self) -> usize {
+        self.apps.len()
+    }
+
     /// One for each app.
     pub(super) fn readers(&self) -> impl Iterator<Item = Reader> {
         let reader =

@@ -45,6 +45,8 @@ pub(super) struct Present {
     presence: Presence,
     user: UserId,
     kind: Kind,
+    /// As how many of the user's it counts.
+    apps: usize,
     state: State,
     /// Its client does not take what was sent.
     blocked: bool,
@@ -102,19 +104,21 @@ impl Presence {
         (counts.open, counts.users.len())
     }
 
-    /// Counts a connection, unless there are too many.
+    /// Counts a connection, unless there are too many. A stream of several apps counts as so many
+    /// of its user's: it costs about as much as they would.
     ///
     /// # Errors
     /// [`ApiError::TooMany`] of the user, or [`ApiError::Busy`].
     pub(super) fn enter(
         &self,
         user: &UserId,
-        kind: Kind,
+        (kind, apps): (Kind, usize),
         asked: Arc<Asked>,
         limits: &Limits,
     ) -> Result<Present, ApiError> {
         let mut counts = self.lock();
-        if counts.users.get(user).is_some_and(|open| *open >= limits.user_streams) {
+        let open = counts.users.get(user).copied().unwrap_or(0);
+        if open + apps > limits.user_streams {
             metrics::overflow("user_streams");
             return Err(ApiError::TooMany { what: "streams", after: RETRY_AFTER });
         }
@@ -123,9 +127,8 @@ impl Presence {
             return Err(ApiError::Busy("the node has no room for another stream"));
         }
         counts.open += 1;
-        let of_user = counts.users.entry(user.clone()).or_default();
-        *of_user += 1;
-        if *of_user == 1 {
+        counts.users.insert(user.clone(), open + apps);
+        if open == 0 {
             metrics::user_connected();
         }
         match kind {
@@ -136,6 +139,7 @@ impl Presence {
             presence: self.clone(),
             user: user.clone(),
             kind,
+            apps,
             state: State::CatchingUp,
             blocked: false,
             asked,
@@ -153,7 +157,7 @@ impl Drop for Present {
         let mut counts = self.presence.lock();
         counts.open -= 1;
         if let Some(count) = counts.users.get_mut(&self.user) {
-            *count -= 1;
+            *count -= self.apps;
             if *count == 0 {
                 counts.users.remove(&self.user);
                 metrics::user_disconnected();

@@ -9,6 +9,7 @@ mod lookup;
 mod pace;
 mod reading;
 mod socket;
+mod tails;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,16 +19,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::lookup::LookUp;
 use self::pace::Pace;
-use self::reading::Reading;
+use self::reading::{Reading, Unsaid};
 use super::Api;
-use super::answer;
 use super::extract::Subscriber;
 use super::presence::{Present, State};
 use super::quota::Share;
-use super::room::{Flow, NoRoom, Room};
-use crate::feed::{Caught, Following, Taken};
-use crate::id::{SpaceId, Stamp};
-use crate::metrics;
+use super::room::{NoRoom, Room};
+use crate::feed::Following;
+use crate::id::SpaceId;
 use crate::protocol::wire::{self, Framed, reconnect_event};
 use crate::protocol::{Cursor, Tables};
 
@@ -50,9 +49,9 @@ enum End {
 /// Where a stream looks next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// In the database, until all apps have caught up with the tails.
+    /// In the database, for an app that has not caught up with the tails.
     Database,
-    /// In the tails.
+    /// In the tails of those that have.
     Tails,
     /// In the tails, once something has moved: they held no more.
     Later,
@@ -88,6 +87,8 @@ pub(super) struct Session {
     pace: Pace,
     /// What the client was told last.
     spaces: Option<Vec<SpaceId>>,
+    /// It was told less of a cursor than it has got.
+    unsaid: Option<Box<Unsaid>>,
     heartbeat: Instant,
     expires: Instant,
     /// For what comes first. Kept, because most wake-ups leave it as it is.
@@ -129,6 +130,7 @@ impl Session {
             look: Look::Database,
             pace: Pace::default(),
             spaces: None,
+            unsaid: None,
             leaves: None,
             ended: false,
         }
@@ -192,53 +194,6 @@ impl Session {
         }
     }
 
-    /// Takes from the tails.
-    fn take(&mut self) -> Result<(), NotNow> {
-        let apps = self.readings.iter().map(|reading| (&reading.feeds, reading.cursor));
-        match self.following.take(apps, &self.tables, EVENT_BYTES) {
-            Caught::Behind(from) => {
-                metrics::tail_miss();
-                self.fall_behind(from);
-            }
-            Caught::Up(taken) if taken.entries.is_empty() => {
-                self.live();
-                self.reach(taken.until);
-                self.look = Look::Later;
-            }
-            Caught::Up(taken) => {
-                let bytes = taken.entries.iter().map(|entry| entry.json.len()).sum();
-                self.room = answer::room(&self.share, Flow::Events, bytes)?.map(Box::new);
-                metrics::tail_hits(1);
-                self.live();
-                self.look = if taken.more { Look::Tails } else { Look::Later };
-                self.send_taken(&taken);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the database again, all apps of it: memberships may have moved for each.
-    fn fall_behind(&mut self, from: Option<Stamp>) {
-        if let Some(from) = from
-            && self.readings.iter().any(|reading| from < reading.cursor.stamp)
-        {
-            self.pace.lived = false;
-        }
-        // Before the readings: what moves from now on is told once more.
-        self.following.asking_members();
-        self.readings.iter_mut().for_each(|reading| reading.fall_behind(from));
-        self.look = Look::Database;
-    }
-
-    fn reach(&mut self, until: Stamp) {
-        self.readings.iter_mut().for_each(|reading| reading.reach(until));
-    }
-
-    fn live(&mut self) {
-        self.pace.lived = true;
-        self.present.does(State::Live);
-    }
-
     /// Waits for what comes first: news, unless it is to `retry`, or an end of its own.
     async fn wait(&mut self, retry: Option<Instant>) {
         let look_up = Some(self.look_up.at).filter(|_| self.looks_up());
@@ -288,13 +243,6 @@ impl Session {
                 Framed::from(reconnect_event(fastrand::u64(500..5_000)).as_bytes())
             }
         };
-    }
-
-    /// Sends what the tails held.
-    fn send_taken(&mut self, taken: &Taken) {
-        self.ready = frames::taken(taken, self.named);
-        self.reach(taken.until);
-        self.pace.delivered(taken.entries.first().map(|first| first.stamp));
     }
 }
 

@@ -96,7 +96,8 @@ fn open(
     }
     let known = &subscriber.known;
     let asked = Arc::clone(&known.asked);
-    let present = api.presence.enter(&known.user, Kind::Stream, asked, &api.limits)?;
+    let present =
+        api.presence.enter(&known.user, (Kind::Stream, subscriber.apps()), asked, &api.limits)?;
     let session = Session::new(api, subscriber, tables, since, present);
     let body = hand_off.body(move |socket| session.run(socket, version));
     let head = [

@@ -171,8 +171,9 @@ impl Conversation {
         drop(stranger);
         let admitted = self.api.quotas.admit(user).await;
         let asked = Arc::clone(&self.asked);
-        let present = admitted
-            .and_then(|_| self.api.presence.enter(user, Kind::Socket, asked, &self.api.limits));
+        let present = admitted.and_then(|_| {
+            self.api.presence.enter(user, (Kind::Socket, 1), asked, &self.api.limits)
+        });
         let present = present.map_err(|error| {
             Refused(
                 close_code::AGAIN,

@@ -62,6 +62,23 @@ async fn the_streams_of_one_user_are_bounded() {
     .await;
 }
 
+// P-106: it counts as one for each app
+#[tokio::test]
+async fn a_stream_of_several_apps_counts_as_so_many() {
+    let world = World::new().await;
+    let node = world.start(world.settings_with(&["--limit-user-streams=3"])).await;
+    let alice = world.client("alice", "a");
+    assert!(too_many(alice.get(&node.url, "/stream?apps=a,b,c,d").await).await > 0);
+    let of_three = alice.stream_of_apps(&node.url, "a,b,c", "").await;
+    assert!(too_many(alice.get(&node.url, "/sync/todo/stream").await).await > 0);
+    drop(of_three);
+    eventually("room for three", async || {
+        let again = alice.get(&node.url, "/stream?apps=a,b,c").await;
+        (again.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_bodies_of_one_user_share_a_bound() {
     let world = World::new().await;

@@ -1,7 +1,8 @@
 //! How far a stream has read each of its apps in the database, and what it tells of that.
 //!
 //! A stream of several apps has one cursor, the least of theirs: whoever goes on from it misses
-//! nothing of any app. It reads the app that is furthest behind, so that little is read twice.
+//! nothing of any app. It reads the app that is furthest behind, so that little is read twice, and
+//! between two pages takes what is new of the others.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::feed::AppFeeds;
 use crate::http::page::{ReadPage, Wanted};
 use crate::http::presence::State;
 use crate::http::room::Flow;
-use crate::id::{SpaceId, Stamp, TableName};
+use crate::id::{AppId, SpaceId, Stamp, TableName};
 #[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
 use crate::protocol::limits::PAGE_ROWS;
@@ -24,7 +25,7 @@ pub(super) struct Reading {
     pub(super) feeds: AppFeeds,
     pub(super) cursor: Cursor,
     /// Whether it is to read the database, until it has caught up with the tails.
-    behind: bool,
+    pub(super) behind: bool,
     /// Whether anything was read yet: the first page reaches the clock.
     begun: bool,
     /// Where the last page ended at the latest: the horizon has passed it, and so it has all joinings
@@ -37,6 +38,14 @@ pub(super) struct Reading {
 impl Reading {
     pub(super) fn new(feeds: AppFeeds, cursor: Cursor) -> Self {
         Self { feeds, cursor, behind: true, begun: false, bound: Stamp::START, joining: None }
+    }
+
+    /// A page of it was read.
+    fn take(&mut self, page: &ReadPage) {
+        self.begun = true;
+        self.bound = page.bound;
+        self.cursor = page.until;
+        self.feeds.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
     }
 
     /// Nothing up to here is left to be sent.
@@ -53,6 +62,25 @@ impl Reading {
     }
 }
 
+/// The stream's cursor is not behind what was sent last, for it is the least of its apps'. Once
+/// all have caught up, an event says so, or whoever reconnects would be sent that again.
+pub(super) struct Unsaid {
+    pub(super) app: AppId,
+    pub(super) table: TableName,
+}
+
+impl Unsaid {
+    /// Where the last change sent, of this app and table, has the cursor `until` for itself.
+    pub(super) fn of(
+        (app, table): (&AppId, &TableName),
+        until: Stamp,
+        telling: Telling,
+    ) -> Option<Box<Self>> {
+        let is_unsaid = telling.named && telling.least < until;
+        is_unsaid.then(|| Box::new(Self { app: app.clone(), table: table.clone() }))
+    }
+}
+
 impl Session {
     /// Whether something of each app was read.
     pub(super) fn begun(&self) -> bool {
@@ -63,7 +91,8 @@ impl Session {
     /// sent.
     pub(super) async fn read(&mut self) -> Result<(), NotNow> {
         let behind = self.readings.iter().enumerate().filter(|(_, reading)| reading.behind);
-        let furthest = behind.min_by_key(|(_, reading)| reading.cursor.stamp);
+        // First a page of each: the list of spaces is whole then, and is looked up from then on.
+        let furthest = behind.min_by_key(|(_, reading)| (reading.begun, reading.cursor.stamp));
         let Some((at, reading)) = furthest else {
             self.look = Look::Tails;
             return Ok(());
@@ -72,6 +101,10 @@ impl Session {
         // Before the reading: what waits for room holds nothing. Only a larger change than this is
         // read in vain, where there is no room for it; once.
         let mut room = self.share.room(Flow::Events, EVENT_BYTES.max(self.needs))?;
+        if let [_] = self.readings[..] {
+            // Of several, others may have been read before: then this is for all of them anew.
+            self.following.asking_members();
+        }
         let page = self.read_page(reading).await.map_err(|error| {
             tracing::debug!(%error, "a stream waits for the database");
             NotNow
@@ -94,10 +127,11 @@ impl Session {
 
     async fn read_page(&self, reading: &Reading) -> Result<ReadPage, StoreError> {
         // Of several apps smaller pages, so that their one cursor moves on as soon as that of one.
-        let (cursor, apps) = (reading.cursor, self.readings.len().max(1));
+        let behind = self.readings.iter().filter(|reading| reading.behind).count().max(1);
+        let cursor = reading.cursor;
         let wanted = Wanted {
-            max_rows: PAGE_ROWS / apps,
-            max_bytes: EVENT_BYTES / apps,
+            max_rows: PAGE_ROWS / behind,
+            max_bytes: EVENT_BYTES / behind,
             ..Wanted::new(&self.tables, cursor)
         };
         let reader = reading.feeds.reader();
@@ -113,27 +147,34 @@ impl Session {
     /// Sends a page of an app as events.
     fn send_page(&mut self, at: usize, page: &ReadPage) {
         let others = self.readings.iter().enumerate().filter(|(other, _)| *other != at);
-        let least = others.map(|(_, other)| other.cursor.stamp).min();
+        let least = others.clone().map(|(_, other)| other.cursor.stamp).min();
+        let telling = Telling {
+            named: self.named,
+            least: least.unwrap_or(Stamp::LAST),
+            more: others.clone().any(|(_, other)| other.behind),
+        };
+        let is_news = page.told_spaces().is_some_and(|told| self.spaces.as_deref() != Some(told));
+        for (place, reading) in self.readings.iter_mut().enumerate() {
+            // Nothing more comes of a space that is lost: its followers may not know yet.
+            reading.behind = if place == at { page.more } else { reading.behind || is_news };
+        }
         let Some(reading) = self.readings.get_mut(at) else { return };
-        reading.begun = true;
-        reading.behind = page.more;
-        reading.bound = page.bound;
-        reading.cursor = page.until;
-        reading.feeds.set_spaces(page.spaces.as_deref().unwrap_or(&[]));
+        reading.take(page);
         #[cfg(feature = "mutants")]
         if !page.more && mutants::is(Mutant::LateFollow) {
             reading.reach(self.api.feeds.published());
         }
-        let app = self.named.then(|| reading.feeds.reader().app());
-        let telling = Telling { app, least: least.unwrap_or(Stamp::LAST) };
+        let app = reading.feeds.reader().app();
+        if let Some(table) = page.rows.last().and_then(|row| TableName::new(&row.table).ok()) {
+            self.unsaid = Unsaid::of((app, &table), page.until.stamp, telling);
+        }
         self.ready = Framed::new(|out| {
             tell_spaces(&mut self.spaces, page.told_spaces(), out);
-            frames::page(page, &self.tables, telling, out);
-            note_joining(&mut reading.joining, page, &self.tables, telling, out);
+            frames::page(page, (app, &self.tables), telling, out);
+            note_joining(&mut reading.joining, page, (app, &self.tables), telling, out);
         });
-        if !self.readings.iter().any(|reading| reading.behind) {
-            self.look = Look::Tails;
-        }
+        let is_stuck = self.readings.iter().all(|reading| reading.behind);
+        self.look = if is_stuck { Look::Database } else { Look::Tails };
         self.pace.delivered(page.rows.first().map(|row| row.stamp));
     }
 }
@@ -151,8 +192,8 @@ fn tell_spaces(told: &mut Option<Vec<SpaceId>>, spaces: Option<&[SpaceId]>, out:
 fn note_joining(
     joining: &mut Option<BTreeSet<TableName>>,
     page: &ReadPage,
-    tables: &Tables,
-    telling: Telling<'_>,
+    (app, tables): (&AppId, &Tables),
+    telling: Telling,
     out: &mut Vec<u8>,
 ) {
     if page.joining {
@@ -164,7 +205,7 @@ fn note_joining(
     }
     let Some(sent) = joining.take() else { return };
     match tables {
-        Tables::Some(names) => frames::moved_on(names, page.until, telling, out),
-        Tables::All => frames::moved_on(&sent, page.until, telling, out),
+        Tables::Some(names) => frames::moved_on(app, names, page.until, telling, out),
+        Tables::All => frames::moved_on(app, &sent, page.until, telling, out),
     }
 }
