@@ -102,7 +102,7 @@ impl Session {
         // read in vain, where there is no room for it; once.
         let mut room = self.share.room(Flow::Events, EVENT_BYTES.max(self.needs))?;
         if let [_] = self.readings[..] {
-            // Of several, others may have been read before: then this is for all of them anew.
+            // This page knows what has moved by now. Of several apps, those read before would not.
             self.following.asking_members();
         }
         let page = self.read_page(reading).await.map_err(|error| {
