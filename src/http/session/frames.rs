@@ -15,9 +15,9 @@ const NONE: &[&[u8]] = &[];
 pub(super) struct Telling {
     /// Whether events name their app: there may be others.
     pub(super) named: bool,
-    /// Up to where the other apps were read that are behind.
+    /// Up to where those of the other apps were read that may hold the cursor back.
     pub(super) least: Stamp,
-    /// Whether those have more to come.
+    /// Whether others have more to come.
     pub(super) more: bool,
 }
 

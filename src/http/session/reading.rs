@@ -91,7 +91,8 @@ impl Session {
     /// sent.
     pub(super) async fn read(&mut self) -> Result<(), NotNow> {
         let behind = self.readings.iter().enumerate().filter(|(_, reading)| reading.behind);
-        // First a page of each: the list of spaces is whole then, and is looked up from then on.
+        // First a page of each: memberships are looked up once all have begun, and no history of
+        // one app is to put that off.
         let furthest = behind.min_by_key(|(_, reading)| (reading.begun, reading.cursor.stamp));
         let Some((at, reading)) = furthest else {
             self.look = Look::Tails;
