@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::PgConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{Postgres, Row};
 
 use super::{Store, StoreError};
 use crate::id::Stamp;
@@ -53,12 +54,18 @@ pub fn connect_options(url: &str, statement: Duration) -> Result<PgConnectOption
 /// standby ever lags, so that no stamp is given that lies before a cursor handed out earlier.
 pub(super) const MARGIN: &str = "60 s";
 
-/// Looks at every new connection which database it leads to, before anything is stored there.
-async fn identify(connection: &mut PgConnection, heard: Stamp) -> Result<(), sqlx::Error> {
-    let query = sqlx::query_scalar("select sync_identify($1::text::interval, $2)")
+/// Looks which database a connection leads to, for a node that has heard up to here. May be asked
+/// again.
+fn identify<'q>(heard: &AtomicI64) -> Query<'q, Postgres, PgArguments> {
+    let heard = Stamp::from_micros(heard.load(Ordering::Relaxed));
+    sqlx::query("select sync_identify($1::text::interval, $2)")
         .bind(MARGIN)
-        .bind(Some(heard).filter(|heard| *heard > Stamp::START));
-    if query.fetch_one(connection).await? {
+        .bind(Some(heard).filter(|heard| *heard > Stamp::START))
+}
+
+/// Says it where the database was found to be another.
+fn note_identity(answer: &PgRow) -> Result<(), sqlx::Error> {
+    if answer.try_get(0)? {
         tracing::warn!(
             "this database was promoted or restored: its clock jumped ahead by {MARGIN}"
         );
@@ -95,8 +102,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn identify(&self) -> Result<(), StoreError> {
-        let heard = Stamp::from_micros(self.heard.load(Ordering::Relaxed));
-        Ok(identify(&mut *self.acquire().await?, heard).await?)
+        let answers = self.read(|| identify(&self.heard)).await?;
+        Ok(answers.iter().try_for_each(note_identity)?)
     }
 
     fn of_node(
@@ -111,9 +118,10 @@ impl Store {
             .acquire_timeout(settings.acquire)
             .test_before_acquire(false)
             .idle_timeout(Duration::from_mins(10))
+            // Before anything is stored there.
             .after_connect(move |connection, _| {
-                let heard = Stamp::from_micros(known.load(Ordering::Relaxed));
-                Box::pin(identify(connection, heard))
+                let query = identify(&known);
+                Box::pin(async { note_identity(&query.fetch_one(connection).await?) })
             })
             .connect_lazy_with(options);
         // The server's own limit comes first, so that its answer is heard.

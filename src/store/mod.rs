@@ -127,8 +127,8 @@ impl Store {
         self.rows_on(&mut connection, query).await
     }
 
-    /// Runs a statement that only reads. After a failover the pool is full of connections that are
-    /// dead and don't know it: none of them is what the caller fails for.
+    /// Runs a statement that may be run twice. After a failover the pool is full of connections that
+    /// are dead and don't know it: none of them is what the caller fails for.
     async fn read<'q>(
         &self,
         query: impl Fn() -> Query<'q, Postgres, PgArguments>,

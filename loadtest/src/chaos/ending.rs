@@ -104,6 +104,7 @@ pub(super) async fn judge(stage: &Stage<'_>, played: Played, say: &impl Fn(&str)
     let offence = stage.offence();
     if offence.is_none() && broken.is_none() {
         say("all readers have seen it, or had their time; new devices read it");
+        stage.give_time();
         let readers = (0..stage.users).flat_map(|user| {
             let rng = fastrand::Rng::with_seed(user as u64);
             [Reader::new("fresh-pull", user, rng.clone()), Reader::new("fresh-stream", user, rng)]

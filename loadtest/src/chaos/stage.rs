@@ -115,11 +115,16 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// It is known what is stored.
+    /// It is known what is stored. Readers have their time from now on.
     pub(super) fn settle(&self) {
+        self.give_time();
+        self.settled.cancel();
+    }
+
+    /// Readers that begin now have as long as those before.
+    pub(super) fn give_time(&self) {
         let deadline = Instant::now() + SETTLE;
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
-        self.settled.cancel();
     }
 
     /// Whether a reader has seen all that it is to see, or has had its time.

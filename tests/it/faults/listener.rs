@@ -96,6 +96,37 @@ async fn a_listener_that_goes_deaf_is_noticed_within_three_heartbeats() {
 }
 
 #[tokio::test]
+async fn a_node_that_listens_anew_while_its_other_connections_are_dead_goes_on() {
+    let world = World::new().await;
+    let (ear, hands) = (proxy(&world).await, proxy(&world).await);
+    let mut settings = impatient(&world);
+    settings.listener.url = through(&world, &ear);
+    settings.database.url = through(&world, &hands);
+    // Heartbeats are rare, for one would have the dead connection before what is asked here.
+    settings.listener.heartbeat = Duration::from_secs(2);
+    let (first, second) = (world.node().await, world.start(settings).await);
+    let laptop = world.client("alice", "laptop");
+    let mut stream = world.client("alice", "phone").stream(&second.url, "tasks", "").await;
+    let push = async |node: &str, record: &str| {
+        push_until_acknowledged(&laptop, node, &[repeatable(record)]).await;
+    };
+    let mut admin = world.admin().await;
+    for _ in 0..2 {
+        push(&first.url, "by the other").await;
+        push(&second.url, "by itself").await;
+        ear.set(Mode::Cut);
+        let one = async || (listeners(&mut admin).await.len() == 1).then_some(());
+        eventually("the end of its listener", one).await;
+        push(&first.url, "unheard").await;
+        hands.deafen();
+        ear.set(Mode::Pass);
+        push(&second.url, "after").await;
+        let seen = crate::streams::records(&stream.changes(4).await);
+        assert_eq!(seen, ["by the other", "by itself", "unheard", "after"]);
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_cannot_listen_still_reads_and_acknowledges() {
     let world = World::new().await;
     let proxy = proxy(&world).await;
