@@ -272,8 +272,8 @@ pub fn jwks_age(age: Duration) {
 }
 
 /// The pool has so many connections, of which so many are idle.
-pub fn pool(connections: u32, idle: usize) {
-    gauge!("mana_sync_pool_connections").set(connections);
+pub fn pool(connections: usize, idle: usize) {
+    gauge!("mana_sync_pool_connections").set(number(connections));
     gauge!("mana_sync_pool_idle_connections").set(number(idle));
 }
 

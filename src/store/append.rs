@@ -1,9 +1,9 @@
 //! Writing: a batch of changes in one call.
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Postgres, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
+use super::pool::Pooled;
 use super::{Store, StoreError, is_data_error};
 use crate::grant::Writer;
 use crate::id::Stamp;
@@ -37,7 +37,7 @@ pub struct Appended {
 #[derive(Debug)]
 pub struct Lane {
     store: Store,
-    connection: Option<PoolConnection<Postgres>>,
+    connection: Option<Pooled>,
 }
 
 impl Store {

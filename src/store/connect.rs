@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{Postgres, Row};
+use sqlx::{PgConnection, Postgres, Row};
 
+use super::pool::{Connector, Pool};
 use super::{Store, StoreError};
 use crate::id::Stamp;
 
@@ -19,7 +20,7 @@ pub struct Settings {
     pub url: String,
     /// The most connections.
     pub connections: u32,
-    /// How long a request waits for a free connection.
+    /// How long a request waits for a connection.
     pub acquire: Duration,
     /// How long a statement may take, for the server and for us.
     pub statement: Duration,
@@ -54,9 +55,16 @@ pub fn connect_options(url: &str, statement: Duration) -> Result<PgConnectOption
 /// standby ever lags, so that no stamp is given that lies before a cursor handed out earlier.
 pub(super) const MARGIN: &str = "60 s";
 
-/// Looks which database a connection leads to, for a node that has heard up to here. May be asked
-/// again.
-fn identify<'q>(heard: &AtomicI64) -> Query<'q, Postgres, PgArguments> {
+/// Looks which database a new connection leads to, before anything is stored there.
+pub(super) async fn identify(
+    connection: &mut PgConnection,
+    heard: &AtomicI64,
+) -> Result<(), sqlx::Error> {
+    note_identity(&identity(heard).fetch_one(connection).await?)
+}
+
+/// Asks that, for a node that has heard up to here. May be asked again.
+fn identity<'q>(heard: &AtomicI64) -> Query<'q, Postgres, PgArguments> {
     let heard = Stamp::from_micros(heard.load(Ordering::Relaxed));
     sqlx::query("select sync_identify($1::text::interval, $2)")
         .bind(MARGIN)
@@ -102,7 +110,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn identify(&self) -> Result<(), StoreError> {
-        let answers = self.read(|| identify(&self.heard)).await?;
+        let answers = self.read(|| identity(&self.heard)).await?;
         Ok(answers.iter().try_for_each(note_identity)?)
     }
 
@@ -111,21 +119,13 @@ impl Store {
         name: &'static str,
         heard: Arc<AtomicI64>,
     ) -> Result<Self, StoreError> {
-        let known = Arc::clone(&heard);
         let options = connect_options(&settings.url, settings.statement)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.connections)
-            .acquire_timeout(settings.acquire)
-            .test_before_acquire(false)
-            .idle_timeout(Duration::from_mins(10))
-            // Before anything is stored there.
-            .after_connect(move |connection, _| {
-                let query = identify(&known);
-                Box::pin(async { note_identity(&query.fetch_one(connection).await?) })
-            })
-            .connect_lazy_with(options);
+        let connector = Connector { options, heard: Arc::clone(&heard) };
+        let pool = Pool::builder(connector).max_size(settings.connections as usize).build();
+        let pool = pool.map_err(|error| sqlx::Error::Configuration(Box::new(error)))?;
         // The server's own limit comes first, so that its answer is heard.
         let patience = settings.statement + Duration::from_secs(1);
-        Ok(Self { pool, name, patience, asked_horizon: Arc::default(), heard })
+        let acquire = settings.acquire;
+        Ok(Self { pool, name, acquire, patience, asked_horizon: Arc::default(), heard })
     }
 }

@@ -13,6 +13,7 @@ mod members;
 mod migrate;
 mod news;
 mod order;
+mod pool;
 mod read;
 mod vitals;
 
@@ -30,15 +31,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgRow};
+use deadpool::managed::PoolError;
+use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow, PgSeverity};
 use sqlx::query::Query;
-use sqlx::{PgPool, Postgres};
+use sqlx::{Connection, Postgres};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::id::Stamp;
 use crate::metrics;
+use pool::{Pool, Pooled};
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +65,10 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let sqlstate = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        match (&error, sqlstate) {
-            (sqlx::Error::PoolTimedOut, _) => Self::PoolBusy,
+        match sqlstate {
             // Of class 54, only what the insert itself reports is the data's fault: a full NOTIFY
             // queue is 54000 too, and comes after the rows are stored.
-            (_, Some(code)) if is_data_error(&code) && !code.starts_with("54") => {
+            Some(code) if is_data_error(&code) && !code.starts_with("54") => {
                 Self::Rejected { sqlstate: code.into_owned() }
             }
             _ => Self::Unavailable(Box::new(error)),
@@ -83,16 +84,20 @@ fn is_data_error(sqlstate: &str) -> bool {
 
 /// Whether it was the connection that failed: it is gone, or the server is ending it.
 fn is_broken(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_none_or(|code| code.starts_with("57P0"))
+    let refused = error.as_database_error().and_then(|error| error.try_downcast_ref());
+    refused.is_none_or(|error: &PgDatabaseError| {
+        matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+    })
 }
 
 /// The database, as the node uses it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     /// What the pool is called in metrics.
     name: &'static str,
+    /// How long a statement waits for a connection.
+    acquire: Duration,
     /// A statement that has no answer after this is given up, and its connection with it.
     patience: Duration,
     /// The horizon as it was asked for last, and when.
@@ -104,8 +109,9 @@ pub struct Store {
 impl Store {
     /// Connections open, and how many of them wait for work.
     #[must_use]
-    pub fn connections(&self) -> (u32, usize) {
-        (self.pool.size(), self.pool.num_idle())
+    pub fn connections(&self) -> (usize, usize) {
+        let status = self.pool.status();
+        (status.size, status.available)
     }
 
     /// How long a statement may take.
@@ -114,9 +120,14 @@ impl Store {
         self.patience
     }
 
-    /// Closes all connections, waiting for those in use.
+    /// Closes all connections; those in use when they come back.
     pub async fn close(&self) {
-        self.pool.close().await;
+        let idle = self.pool.retain(|_, _| false).removed;
+        self.pool.close();
+        for connection in idle {
+            // At the worst the server notices that it is gone.
+            connection.close().await.ok();
+        }
     }
 
     async fn rows(
@@ -133,7 +144,7 @@ impl Store {
         &self,
         query: impl Fn() -> Query<'q, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let mut tries = self.pool.size() + 1;
+        let mut tries = self.pool.status().size + 1;
         loop {
             let mut connection = Some(self.acquire().await?);
             tries -= 1;
@@ -148,45 +159,53 @@ impl Store {
         self.rows(query).await?.pop().ok_or_else(|| sqlx::Error::RowNotFound.into())
     }
 
-    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+    async fn acquire(&self) -> Result<Pooled, StoreError> {
         let begun = Instant::now();
-        let acquired = self.pool.acquire().await;
+        let acquired = timeout(self.acquire, self.pool.get()).await;
         metrics::pool_wait(self.name, begun.elapsed());
-        Ok(acquired.inspect_err(|error| {
-            if matches!(error, sqlx::Error::PoolTimedOut) {
+        match acquired {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(PoolError::Backend(error))) => Err(error.into()),
+            Ok(Err(_)) => Err(sqlx::Error::PoolClosed.into()),
+            Err(_) => {
                 metrics::pool_acquire_timeout();
+                Err(StoreError::PoolBusy)
             }
-        })?)
+        }
     }
 
     /// Runs a statement on a connection. One that gave no answer, or broke, is closed: what is
     /// left in it can't be trusted.
     async fn rows_on(
         &self,
-        connection: &mut Option<PoolConnection<Postgres>>,
+        connection: &mut Option<Pooled>,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
         let mut busy = Busy(connection.take());
         let Some(conn) = &mut busy.0 else { return Err(StoreError::PoolBusy) };
         let result = match timeout(self.patience, query.fetch_all(&mut **conn)).await {
             Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error @ sqlx::Error::Database(_))) => Err(error.into()),
+            Ok(Err(error)) if !is_broken(&error) => Err(error.into()),
             Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Err(StoreError::Timeout(self.patience)),
+            Err(_) => {
+                // It died without a word, and so may have all that have waited for longer.
+                self.pool.retain(|_, used| used.last_used() < self.patience);
+                return Err(StoreError::Timeout(self.patience));
+            }
         };
         *connection = busy.0.take();
         result
     }
 }
 
-/// A connection under a statement. Dropped before its answer it is closed, not handed back: the
-/// pool would wait for that answer without end.
-struct Busy(Option<PoolConnection<Postgres>>);
+/// A connection under a statement. Dropped before its answer it is closed, not handed back: that
+/// answer would be taken for another's.
+struct Busy(Option<Pooled>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(unanswered) = self.0.take() {
-            drop(unanswered.detach());
+            drop(Pooled::take(unanswered));
         }
     }
 }
