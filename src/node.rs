@@ -172,10 +172,9 @@ impl Node {
         let (servers, addresses) = bind(&api, &settings)?;
         let parts = Parts::default();
         let stop = || parts.stop.clone();
-        // Its own few connections, so that it is not held up by what it is to speed up.
-        let inner = store.beside(&store::Settings { connections: 3, ..settings.database })?;
-        let relay =
-            Relay::new(inner.clone(), Arc::clone(&feeds), recent, advance, doorbells, start);
+        let inner = store.beside(&settings.database)?;
+        let (feeds, longest) = (Arc::clone(&feeds), store.patience());
+        let relay = Relay::new(inner.clone(), feeds, recent, advance, doorbells, start, longest);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));
         parts.spawn("vitals", relay::watch(inner.clone(), VITALS, stop()));
         parts.spawn("heartbeat", beat(inner, progress, settings.listener.heartbeat, stop()));

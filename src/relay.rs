@@ -67,6 +67,8 @@ pub struct Relay {
     deaf: bool,
     /// No question before this.
     not_before: Instant,
+    /// A horizon that stands still for so long is held by somebody.
+    stuck: Duration,
     /// The last stamp that the database itself has told to have been given.
     confirmed: Stamp,
 }
@@ -75,7 +77,8 @@ pub struct Relay {
 type Answer = Result<(Stamp, Option<(Stamp, i32)>), StoreError>;
 
 impl Relay {
-    /// A relay from `start`, a stamp that the horizon has passed.
+    /// A relay from `start`, a stamp that the horizon has passed. Statements of requests take up to
+    /// `longest`.
     #[must_use]
     pub fn new(
         store: Store,
@@ -84,8 +87,10 @@ impl Relay {
         advance: Advance,
         heard: mpsc::Receiver<Heard>,
         start: Stamp,
+        longest: Duration,
     ) -> Self {
         Self {
+            stuck: STUCK.max(longest),
             store,
             feeds,
             recent,
@@ -203,7 +208,7 @@ impl Relay {
         let (store, at) = (self.store.clone(), self.watermark.at());
         let still = self.still_since.map_or(Duration::ZERO, |since| since.elapsed());
         let deaf = self.deaf;
-        let stuck = STUCK.max(self.store.patience());
+        let stuck = self.stuck;
         async move {
             if deaf {
                 store.identify().await?;

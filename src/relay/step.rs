@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,6 +14,9 @@ use crate::store::{FeedRow, FeedsRead, Store};
 
 /// How many feeds one statement is asked about.
 pub(super) const FEEDS_AT_ONCE: usize = 1000;
+
+/// What moved is asked for so long; no step is held up for longer.
+const UNNAMED: Duration = Duration::from_secs(10);
 
 /// The most changes that a step reads into memory; past it, streams read the database.
 const MAX_ROWS: usize = 10_000;
@@ -101,23 +104,35 @@ async fn name_tables(store: &Store, feeds: &Feeds, to: Stamp, moves: &mut [Move]
     }
 }
 
-/// Asks what moved of all that is followed here, until there is an answer: unnamed moves would be
-/// lost to the streams.
+/// Asks what moved of all that is followed here, for unnamed moves would be lost to the streams.
+/// Where there is no answer for long, all of it has moved: the streams go to the database.
 async fn name_moves(store: &Store, feeds: &Feeds, from: Stamp, to: Stamp) -> Vec<Move> {
+    let begun = Instant::now();
     let mut found = Vec::new();
     for some in feeds.followed().chunks(FEEDS_AT_ONCE) {
         loop {
             match store.moved(some, (from, to)).await {
                 Ok(moves) => break found.extend(moves),
-                Err(error) => {
-                    tracing::warn!(%error, "what moved could not be asked");
-                    // A database that is away offers nothing to wait for.
-                    tokio::time::sleep(super::PAUSE).await;
-                }
+                Err(error) => tracing::warn!(%error, "what moved could not be asked"),
             }
+            if begun.elapsed() > UNNAMED {
+                break found.extend(some.iter().flat_map(all_moves));
+            }
+            // A database that is away offers nothing to wait for.
+            tokio::time::sleep(super::PAUSE).await;
         }
     }
     found
+}
+
+/// Whatever may have moved for somebody who follows this.
+fn all_moves((owner, app): &Followed) -> impl Iterator<Item = Move> {
+    let feed = app.clone().map(|app| Move::Feed(FeedId { owner: owner.clone(), app }, None));
+    let members = match owner {
+        Owner::User(user) => Some(Move::Members(user.clone())),
+        Owner::Space(_) => None,
+    };
+    members.into_iter().chain(feed)
 }
 
 /// A row belongs to its author's feed, and to its space's; each has its own stamp there.

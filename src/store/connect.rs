@@ -51,6 +51,11 @@ pub fn connect_options(url: &str, statement: Duration) -> Result<PgConnectOption
     ]))
 }
 
+/// The relay's connections: it asks for the horizon, reads a step, rings a heartbeat.
+const RELAY_CONNECTIONS: u32 = 3;
+/// None of its statements takes longer.
+const RELAY_STATEMENT: Duration = Duration::from_secs(5);
+
 /// How far the clock jumps ahead on a database that was promoted or restored: further than a
 /// standby ever lags, so that no stamp is given that lies before a cursor handed out earlier.
 pub(super) const MARGIN: &str = "60 s";
@@ -90,12 +95,15 @@ impl Store {
         Self::of_node(settings, "requests", Arc::default())
     }
 
-    /// The relay's pool, beside that of the same node's requests.
+    /// The relay's few connections, beside those of the same node's requests: so that it is not held
+    /// up by what it is to speed up, nor for long by one that has died without a word.
     ///
     /// # Errors
     /// As [`Store::new`].
     pub fn beside(&self, settings: &Settings) -> Result<Self, StoreError> {
-        Self::of_node(settings, "relay", Arc::clone(&self.heard))
+        let statement = settings.statement.min(RELAY_STATEMENT);
+        let settings = Settings { connections: RELAY_CONNECTIONS, statement, ..settings.clone() };
+        Self::of_node(&settings, "relay", Arc::clone(&self.heard))
     }
 
     /// Says that the node has heard of a stamp: a connection that leads to a database in which it was

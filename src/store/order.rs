@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Row;
 use sqlx::postgres::types::PgInterval;
+use tokio::time::timeout;
 
 use super::{Store, StoreError};
 use crate::doorbell::{FeedId, Followed, Move, Owner};
@@ -30,7 +31,9 @@ impl Store {
     /// [`StoreError`].
     pub async fn shared_horizon(&self) -> Result<Stamp, StoreError> {
         let came = Instant::now();
-        let mut last = self.asked_horizon.lock().await;
+        // Failures are not shared: nobody waits for more than one of them.
+        let last = timeout(self.patience, self.asked_horizon.lock()).await;
+        let mut last = last.map_err(|_| StoreError::Timeout(self.patience))?;
         if let Some((asked, horizon)) = *last
             && asked >= came
         {

@@ -151,6 +151,28 @@ async fn a_node_that_cannot_listen_still_reads_and_acknowledges() {
 }
 
 #[tokio::test]
+async fn streams_go_on_where_what_moved_cannot_be_asked() {
+    let world = World::new().await;
+    let proxy = proxy(&world).await;
+    let mut settings = impatient(&world);
+    settings.listener.url = through(&world, &proxy);
+    let (first, second) = (world.node().await, world.start(settings).await);
+    let laptop = world.client("alice", "laptop");
+    let mut stream = world.client("alice", "phone").stream(&second.url, "tasks", "").await;
+    laptop.push(&first.url, &[insert("before", &json!({}))]).await;
+    stream.record("before").await;
+    let mut admin = world.admin().await;
+    psql(&mut admin, "alter function sync_moved rename to sync_moved_no_more").await;
+    proxy.set(Mode::Cut);
+    let one = async || (listeners(&mut admin).await.len() == 1).then_some(());
+    eventually("the end of its listener", one).await;
+    for record in ["unheard", "too"] {
+        laptop.push(&first.url, &[insert(record, &json!({}))]).await;
+        stream.record(record).await;
+    }
+}
+
+#[tokio::test]
 async fn strangers_on_the_channel_are_ignored() {
     let world = World::new().await;
     let node = world.node().await;
