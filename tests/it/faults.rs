@@ -6,6 +6,7 @@ mod database;
 mod lagging;
 mod listener;
 mod memory;
+mod pool;
 pub mod proxy;
 mod writers;
 

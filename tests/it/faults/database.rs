@@ -13,7 +13,7 @@ use super::{impatient, proxy, push_until_acknowledged, repeatable, through};
 use crate::support::{Client, World, eventually, insert, psql};
 
 /// Ends every server process of every node of this database.
-const END_ALL: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+pub const END_ALL: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
                        where datname = current_database() and application_name = 'mana-sync'";
 
 /// The first page of `tasks`. Connections of the pool may have been ended and nobody has noticed
@@ -138,72 +138,4 @@ async fn a_node_rides_out_a_database_that_is_gone() {
 #[tokio::test]
 async fn a_node_rides_out_a_database_that_does_not_answer() {
     rides_out(Mode::Blackhole).await;
-}
-
-/// Asks for the first page `count` times at once; gives how they were answered.
-async fn at_once(client: &Client, node: &str, count: usize) -> Vec<u16> {
-    let one = async || {
-        client.get(node, "/sync/todo/pull?collection=tasks&since=").await.status().as_u16()
-    };
-    futures::future::join_all((0..count).map(|_| one())).await
-}
-
-#[tokio::test]
-async fn readers_notice_nothing_of_connections_that_the_server_has_ended() {
-    let world = World::new().await;
-    let node = world.node().await;
-    let alice = world.client("alice", "laptop");
-    let mut admin = world.admin().await;
-    for _ in 0..5 {
-        at_once(&alice, &node.url, 8).await;
-        psql(&mut admin, END_ALL).await;
-        assert_eq!(at_once(&alice, &node.url, 8).await, [200; 8]);
-    }
-}
-
-#[tokio::test]
-async fn one_connection_found_dead_tells_of_the_others() {
-    let world = World::new().await;
-    let proxy = proxy(&world).await;
-    let mut settings = impatient(&world);
-    settings.database.url = through(&world, &proxy);
-    let node = world.start(settings).await;
-    let alice = world.client("alice", "laptop");
-    at_once(&alice, &node.url, 12).await;
-    proxy.deafen();
-    let mut refused = 0;
-    while at_once(&alice, &node.url, 1).await != [200] {
-        refused += 1;
-    }
-    println!("{refused} pulls met connections that were dead");
-    assert!(refused <= 2, "{refused} pulls were refused, one for each");
-}
-
-#[tokio::test]
-async fn connections_that_die_at_any_moment_leave_room_for_others() {
-    const ROUNDS: usize = 6;
-    let world = World::new().await;
-    let proxy = proxy(&world).await;
-    let mut settings = impatient(&world);
-    settings.database.url = through(&world, &proxy);
-    settings.database.connections = 2;
-    let node = world.start(settings).await;
-    let alice = world.client("alice", "laptop");
-    let answered = Arc::new(AtomicUsize::new(0));
-    for _ in 0..4 {
-        let (alice, node, answered) = (alice.clone(), node.url.clone(), Arc::clone(&answered));
-        tokio::spawn(async move {
-            loop {
-                let answer = alice.get(&node, "/sync/todo/pull?collection=tasks&since=").await;
-                answered.fetch_add(usize::from(answer.status() == 200), Ordering::Relaxed);
-            }
-        });
-    }
-    for round in 0..ROUNDS {
-        let before = answered.load(Ordering::Relaxed);
-        // By then whoever had a dead connection has given it up.
-        let busy = async || (answered.load(Ordering::Relaxed) > before + 20).then_some(());
-        eventually(&format!("pulls in round {round}"), busy).await;
-        proxy.deafen();
-    }
 }
