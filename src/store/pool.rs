@@ -47,11 +47,14 @@ impl Manager for Connector {
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
         let mut pause = PAUSE;
         loop {
-            match self.options.connect().await {
-                Ok(mut connection) => match identify(&mut connection, &self.heard).await {
-                    Ok(()) => return Ok(connection),
-                    Err(error) => tracing::error!(%error, "a new connection broke"),
-                },
+            // Boxed, for it is large, and a part of all that ask the database.
+            match Box::pin(self.options.connect()).await {
+                Ok(mut connection) => {
+                    match Box::pin(identify(&mut connection, &self.heard)).await {
+                        Ok(()) => return Ok(connection),
+                        Err(error) => tracing::error!(%error, "a new connection broke"),
+                    }
+                }
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
