@@ -7,12 +7,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use moka::future::Cache;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::lookups::Lookups;
 use super::services::AuthService;
 use crate::id::UserId;
 use crate::metrics;
@@ -54,6 +55,7 @@ pub struct Members {
     life: Duration,
     /// Until when a user's answer is fresh.
     fresh: Cache<UserId, Instant>,
+    lookups: Lookups<Result<Instant, NotFresh>>,
     /// The service could not be reached: until then nobody asks it through this node.
     quiet_until: Arc<Mutex<Option<Instant>>>,
     requested: mpsc::Sender<UserId>,
@@ -84,7 +86,15 @@ impl Members {
     pub fn new(store: Store, service: Option<AuthService>, life: Duration) -> (Self, Requests) {
         let fresh = Cache::builder().max_capacity(MAX_USERS).time_to_live(life).build();
         let (requested, requests) = mpsc::channel(MAX_REQUESTS);
-        let members = Self { store, service, life, fresh, quiet_until: Arc::default(), requested };
+        let members = Self {
+            store,
+            service,
+            life,
+            fresh,
+            lookups: Lookups::default(),
+            quiet_until: Arc::default(),
+            requested,
+        };
         (members, Requests(requests))
     }
 
@@ -104,7 +114,8 @@ impl Members {
             }
             self.fresh.invalidate(user).await;
         }
-        let looked = self.fresh.try_get_with_by_ref(user, self.look_up(service, user)).await;
+        let look_up = || self.clone().look_up_and_keep(service.clone(), user.clone()).boxed();
+        let looked = self.lookups.join(user, look_up).await;
         looked.map_or(Freshness::Unknown, Freshness::Asked)
     }
 
@@ -157,6 +168,21 @@ impl Members {
 
     fn quiet_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look_up_and_keep(
+        self,
+        service: AuthService,
+        user: UserId,
+    ) -> Result<Instant, NotFresh> {
+        // Another lookup may have ended just before this one began.
+        let fresh = self.fresh.get(&user).await.filter(|until| Instant::now() < *until);
+        if let Some(until) = fresh {
+            return Ok(until);
+        }
+        let until = self.look_up(&service, &user).await?;
+        self.fresh.insert(user, until).await;
+        Ok(until)
     }
 
     async fn look_up(&self, service: &AuthService, user: &UserId) -> Result<Instant, NotFresh> {
@@ -234,12 +260,15 @@ fn not_fresh(error: StoreError) -> NotFresh {
 /// Publishes, now and then, what a node that died while publishing has left.
 pub async fn sweep(store: Store, every: Duration, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(every);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let users = store.publishing().await.unwrap_or_default();
-        for user in users {
-            if let Err(error) = store.publish(&user).await {
-                tracing::warn!(%error, "a sweep could not publish");
+    let sweeping = async {
+        loop {
+            ticks.tick().await;
+            for user in store.publishing().await.unwrap_or_default() {
+                if let Err(error) = store.publish(&user).await {
+                    tracing::warn!(%error, "a sweep could not publish");
+                }
             }
         }
-    }
+    };
+    stop.run_until_cancelled(sweeping).await.unwrap_or(());
 }

@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use mana_sync::dev::issuer::Answer;
+use mana_sync::directory::members::Members;
+use mana_sync::directory::services::{AuthService, ServiceKey};
+use mana_sync::id::UserId;
 use serde_json::{Value, json};
+use tokio::task::yield_now;
+use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::oracle::Oracle;
 use super::shared;
 use crate::protocol::talk::ids;
+use crate::store::sql::store;
 use crate::support::world::{SERVICE_KEY, TestNode};
 use crate::support::{World, eventually};
 
@@ -69,6 +76,44 @@ async fn a_slow_service_holds_nobody_up_for_long() {
     let answer = pushed.await.expect("a push outlasts a service that is slow");
     assert_eq!(answer["unpublished"][0]["id"], "t1");
     assert_eq!(answer.get("spaces"), None);
+}
+
+// P-83: A failed lookup is not kept
+#[tokio::test]
+async fn clients_that_hang_up_during_a_lookup_end_nothing_but_their_own_requests() {
+    const CLIENTS: usize = 300;
+    let world = World::new().await;
+    let auth = Url::parse(&format!("http://{}", world.issuer_address)).unwrap();
+    let key = ServiceKey::new(SERVICE_KEY).unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let service = AuthService::new(auth, key, http);
+    let (members, requests) = Members::new(store(&world), Some(service), Duration::from_mins(5));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(members.clone().run(requests, stop.clone()));
+    let alice = UserId::new("alice").unwrap();
+    let refresh = || {
+        let (members, alice) = (members.clone(), alice.clone());
+        tokio::spawn(async move { members.refresh(&alice).await })
+    };
+
+    world.issuer.answer_memberships(Answer::Slow(Duration::from_secs(3)));
+    let clients: Vec<_> = (0..CLIENTS).map(|_| refresh()).collect();
+    let asked = async || (world.issuer.lookups("alice") == 1).then_some(());
+    eventually("the question to the service", asked).await;
+    // Her stream asks too, and does not hang up.
+    members.request(&alice);
+    for client in clients {
+        // All others have heard by then of the one before.
+        for _ in 0..2 * CLIENTS {
+            yield_now().await;
+        }
+        client.abort();
+        drop(client.await);
+    }
+    eventually("the answer for the stream", async || members.fresh_until(&alice).await).await;
+    assert_eq!(world.issuer.lookups("alice"), 1, "nobody had to ask again");
+    stop.cancel();
+    running.await.expect("nothing of it panicked");
 }
 
 // P-83: A failed lookup is not kept
