@@ -158,10 +158,14 @@ struct Lost {
 pub async fn beat(store: Store, progress: Progress, every: Duration, stop: CancellationToken) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match store.beat().await {
-            Ok(clock) => progress.expect(clock),
-            Err(error) => tracing::debug!(%error, "no heartbeat"),
+    let beating = async {
+        loop {
+            ticks.tick().await;
+            match store.beat().await {
+                Ok(clock) => progress.expect(clock),
+                Err(error) => tracing::debug!(%error, "no heartbeat"),
+            }
         }
-    }
+    };
+    stop.run_until_cancelled(beating).await.unwrap_or(());
 }

@@ -115,8 +115,8 @@ impl Parts {
         let (stop, failed) = (self.stop.clone(), self.failed.clone());
         self.tasks.spawn(async move {
             let panicked = AssertUnwindSafe(part).catch_unwind().await.is_err();
-            if panicked && !stop.is_cancelled() {
-                tracing::error!(name, "a part of the node panicked");
+            if !stop.is_cancelled() {
+                tracing::error!(name, panicked, "a part of the node ended, and was not told to");
                 failed.cancel();
             }
         });
@@ -176,7 +176,7 @@ impl Node {
         let (feeds, longest) = (Arc::clone(&feeds), store.patience());
         let relay = Relay::new(inner.clone(), feeds, recent, advance, doorbells, start, longest);
         parts.spawn("relay", relay.run(settings.compare_every, stop()));
-        parts.spawn("vitals", relay::watch(inner.clone(), VITALS, stop()));
+        parts.spawn("vitals", vitals(inner.clone(), stop()));
         parts.spawn("heartbeat", beat(inner, progress, settings.listener.heartbeat, stop()));
         let listener = Listener::new(settings.listener, heard, hearing);
         parts.spawn("listener", listener.run(stop()));
@@ -291,7 +291,13 @@ fn bind(api: &Arc<Api>, settings: &Settings) -> Result<(Vec<Server>, [SocketAddr
     Ok((vec![clients, operators], [address, admin_address]))
 }
 
-/// Accepts connections until the first token ends that. They break at the second one.
+/// Looks how the database server is, until told to stop; a look under way ends with that.
+async fn vitals(store: Store, stop: CancellationToken) {
+    stop.run_until_cancelled(relay::watch(store, VITALS, stop.clone())).await;
+}
+
+/// Accepts connections until the first token ends that. They break at the second one, and with
+/// that this ends.
 async fn accept(
     server: Server,
     connections: TaskTracker,
@@ -300,6 +306,8 @@ async fn accept(
     while let Some(connection) = stop.run_until_cancelled(server.accept(stop.clone())).await {
         connections.spawn(end.clone().run_until_cancelled_owned(connection));
     }
+    drop(server);
+    end.cancelled().await;
 }
 
 /// Runs a node as a process of its own: until SIGTERM, after which it drains, or until a part of
@@ -345,4 +353,23 @@ pub fn beside(router: Router, listener: TcpListener, stop: CancellationToken) {
             tracing::error!(%error, "a server beside the nodes ended");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_untold_fails_the_node_and_one_that_was_told_does_not() {
+        for (told, fails) in [(true, false), (false, true)] {
+            let parts = Parts::default();
+            if told {
+                parts.stop.cancel();
+            }
+            parts.spawn("returns", async {});
+            parts.tasks.close();
+            parts.tasks.wait().await;
+            assert_eq!(parts.failed.is_cancelled(), fails, "told: {told}");
+        }
+    }
 }

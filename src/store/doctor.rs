@@ -122,10 +122,11 @@ async fn ask(what: &str, question: impl Future<Output = Result<Finding, sqlx::Er
 }
 
 async fn look(connection: &mut PgConnection, fleet: Fleet<'_>, found: &mut Vec<Finding>) {
-    match vet(connection).await {
-        Ok(()) => found.push(Finding::well("the role is an ordinary one")),
-        Err(error) => found.push(Finding::wrong(error.to_string())),
-    }
+    let role = async {
+        let ordinary = vet(&mut *connection).await.map(|()| "the role is an ordinary one");
+        Ok(ordinary.map_or_else(|error| Finding::wrong(error.to_string()), Finding::well))
+    };
+    found.push(ask("whether the role is an ordinary one", role).await);
     found.push(ask("whether this is a primary", measure::primary(connection)).await);
     if found.last().is_some_and(|standby| standby.grade == Grade::Wrong) {
         return;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row, SqlSafeStr};
+use tokio::time::timeout;
 
 use super::{Store, StoreError, connect_options};
 
@@ -34,6 +35,10 @@ const OLDEST: i32 = 140_000;
 
 /// How long a migration may take, and how long others wait for it.
 const PATIENCE: Duration = Duration::from_mins(10);
+
+/// How long connecting may take, and a look at the database. The server's own limits are no help
+/// where it died without a word.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// Why the node does not start on this database.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +90,7 @@ impl Store {
     /// # Errors
     /// [`StartError`], each a sentence that says what to do.
     pub async fn prepare(url: &str) -> Result<(), StartError> {
-        on(url, async |connection| prepare(connection).await).await
+        on(url, LOOK + PATIENCE, async |connection| prepare(connection).await).await
     }
 
     /// Looks whether `url`, for requests, leads as an ordinary role to the database that `prepared`
@@ -97,9 +102,9 @@ impl Store {
         if url == prepared {
             return Ok(());
         }
-        on(url, async |connection| vet(connection).await).await?;
-        let here = on(url, async |connection| which_database(connection).await).await?;
-        let there = on(prepared, async |connection| which_database(connection).await).await?;
+        on(url, LOOK, async |connection| vet(connection).await).await?;
+        let here = on(url, LOOK, async |connection| which_database(connection).await).await?;
+        let there = on(prepared, LOOK, async |connection| which_database(connection).await).await?;
         if here == there { Ok(()) } else { Err(StartError::TwoDatabases) }
     }
 
@@ -115,15 +120,24 @@ impl Store {
     }
 }
 
-/// Does something on a connection of its own.
+/// Does something on a connection of its own, within a time.
 async fn on<T>(
     url: &str,
+    time: Duration,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StartError>,
 ) -> Result<T, StartError> {
-    let mut connection = connect_options(url, PATIENCE)?.connect().await?;
-    let result = work(&mut connection).await;
-    connection.close().await.ok();
+    let options = connect_options(url, PATIENCE)?;
+    let mut connection = within(LOOK, async { Ok(options.connect().await?) }).await?;
+    let result = within(time, work(&mut connection)).await;
+    timeout(LOOK, connection.close()).await.ok();
     result
+}
+
+async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, StartError>>,
+) -> Result<T, StartError> {
+    timeout(time, work).await.unwrap_or(Err(StoreError::Timeout(time).into()))
 }
 
 /// The cluster, and the database in it.
@@ -168,7 +182,7 @@ pub(super) async fn is_prepared(connection: &mut PgConnection) -> Result<bool, s
 }
 
 async fn prepare(connection: &mut PgConnection) -> Result<(), StartError> {
-    vet(connection).await?;
+    within(LOOK, vet(connection)).await?;
     let old: bool = sqlx::query_scalar(
         "select to_regclass('sync_changes') is not null and not exists ( \
              select from pg_attribute where attrelid = to_regclass('sync_changes') \

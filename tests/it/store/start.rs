@@ -1,9 +1,18 @@
 //! Before a node serves: migrations at once, and databases it refuses.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use mana_sync::store::{StartError, Store};
+use mana_sync::directory::members::sweep;
+use mana_sync::id::Stamp;
+use mana_sync::listener::beat;
+use mana_sync::progress::progress;
+use mana_sync::store::{Finding, Fleet, Settings, StartError, Store, StoreError};
 use sqlx::{Connection, PgConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::sql::{store, value};
 use crate::support::world::{ROLE, postgres};
@@ -135,4 +144,72 @@ async fn requests_go_to_the_database_that_is_listened_to_and_as_an_ordinary_role
     let superuser = postgres().await.url("postgres", &name);
     let refused = Store::vet(&superuser, &url).await.unwrap_err();
     assert!(matches!(refused, StartError::BypassesRowSecurity { .. }), "{refused}");
+}
+
+/// A server that says so much, and then nothing more. (The clock of these tests stands still while
+/// anything can be done, and jumps when there is nothing left but to wait.)
+async fn silent(hello: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                let _startup = socket.read(&mut asked).await.unwrap();
+                socket.write_all(hello).await.unwrap();
+                while socket.read(&mut asked).await.is_ok_and(|count| count > 0) {}
+            });
+        }
+    });
+    format!("postgres://mana_sync@127.0.0.1:{port}/mana_sync?sslmode=disable")
+}
+
+/// Who asks is welcome, and the server is ready for queries.
+const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+const HOUR: Duration = Duration::from_hours(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_keeps_no_node_starting_for_ever() {
+    for hello in [b"".as_slice(), WELCOME] {
+        let (url, other) = (silent(hello).await, silent(hello).await);
+        for prepared in [
+            timeout(HOUR, Store::prepare(&url)).await,
+            timeout(HOUR, Store::vet(&url, &other)).await,
+        ] {
+            let error = prepared.expect("it gives up").unwrap_err();
+            assert!(matches!(error, StartError::Store(StoreError::Timeout(_))), "{error}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_doctor_says_that_a_server_has_fallen_silent() {
+    let (url, listen_url) = (silent(WELCOME).await, silent(WELCOME).await);
+    let fleet = Fleet { url: &url, listen_url: &listen_url, nodes: 1, pool: 1 };
+    let found = timeout(HOUR, Store::examine(fleet)).await.expect("it gives up");
+    for says in [
+        "the database did not answer within 20s",
+        "whether the role is an ordinary one could not be found out within 10 s",
+    ] {
+        assert!(found.contains(&Finding::wrong(says)), "{says}: {found:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_behind_end_when_told_though_the_database_is_silent() {
+    let settings =
+        Settings { url: silent(WELCOME).await, connections: 2, acquire: HOUR, statement: HOUR };
+    let store = Store::new(&settings).unwrap();
+    let (_advance, progress) = progress(Stamp::START);
+    let stop = CancellationToken::new();
+    let soon = Duration::from_millis(10);
+    let beating = tokio::spawn(beat(store.clone(), progress, soon, stop.clone()));
+    let sweeping = tokio::spawn(sweep(store, soon, stop.clone()));
+    // Both have asked by now.
+    sleep(Duration::from_secs(1)).await;
+    stop.cancel();
+    timeout(Duration::from_secs(1), beating).await.expect("the heartbeat ends").unwrap();
+    timeout(Duration::from_secs(1), sweeping).await.expect("the sweep ends").unwrap();
 }
