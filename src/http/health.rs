@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::Api;
 use super::error::ApiError;
@@ -17,6 +18,9 @@ use crate::metrics as gauges;
 
 /// Deaf for longer than this, and without a database to ask, the node is not ready.
 const DEAF: Duration = Duration::from_secs(30);
+
+/// A database that does not answer in this time is away. Shorter than probes wait.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// `GET /health`: what the old server answered.
 #[utoipa::path(
@@ -61,14 +65,14 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Ap
     if !api.auth.ready() {
         return Err(ApiError::NotReady("the key set could not be loaded yet"));
     }
-    match api.store.is_current().await {
-        Ok(true) => Ok(Json(json!({ "status": "ready" }))),
-        Ok(false) => Err(ApiError::NotReady("migrations are missing")),
+    match timeout(LOOK, api.store.is_current()).await {
+        Ok(Ok(true)) => Ok(Json(json!({ "status": "ready" }))),
+        Ok(Ok(false)) => Err(ApiError::NotReady("migrations are missing")),
         // A short absence of the database is ridden out: pushes are told to retry.
-        Err(_) if api.hearing.silence() < DEAF => {
+        _ if api.hearing.silence() < DEAF => {
             Ok(Json(json!({ "status": "ready, though the database is away" })))
         }
-        Err(_) => Err(ApiError::NotReady("the database is away")),
+        _ => Err(ApiError::NotReady("the database is away")),
     }
 }
 

@@ -139,3 +139,32 @@ async fn a_node_rides_out_a_database_that_is_gone() {
 async fn a_node_rides_out_a_database_that_does_not_answer() {
     rides_out(Mode::Blackhole).await;
 }
+
+#[tokio::test]
+async fn a_node_without_an_answer_of_its_database_is_found_ready_before_probes_give_up() {
+    let world = World::new().await;
+    let proxy = proxy(&world).await;
+    let mut settings = world.settings();
+    settings.database.url = through(&world, &proxy);
+    let node = world.start(settings).await;
+    let alice = world.client("alice", "laptop");
+    let ready = async || {
+        let answer = alice.get(&node.url, "/health/ready").await;
+        (answer.status() == 200).then_some(())
+    };
+    eventually("a node that is ready", ready).await;
+    // As long as `mana-sync health` waits.
+    let probe =
+        async || timeout(Duration::from_secs(3), alice.get(&node.url, "/health/ready")).await;
+    for fault in ["half-open connections", "a black hole"] {
+        if fault == "a black hole" {
+            proxy.set(Mode::Blackhole);
+        } else {
+            proxy.deafen();
+        }
+        let answer = probe().await.unwrap_or_else(|_| panic!("{fault}: no answer in time"));
+        assert_eq!(answer.status(), 200, "{fault}");
+        let says = answer.text().await.unwrap();
+        assert!(says.contains("the database is away"), "{fault}: {says}");
+    }
+}
