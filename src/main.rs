@@ -1,7 +1,8 @@
 //! `mana-sync`: the commands.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use mana_sync::commands::completions::{self, CompletionsArgs};
@@ -14,6 +15,7 @@ use mana_sync::dev::command::{DevArgs, TokenArgs};
 use mana_sync::doctor::{self, DoctorArgs};
 use mana_sync::store::Store;
 use mana_sync::{dev, node};
+use tokio::runtime::Runtime;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -67,8 +69,18 @@ enum Command {
     Completions(CompletionsArgs),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long the end of the process waits for threads that can't be told to stop.
+const LINGER: Duration = Duration::from_millis(100);
+
+fn main() -> io::Result<ExitCode> {
+    let runtime = Runtime::new()?;
+    let code = runtime.block_on(run());
+    // Without this it waits for names that are being looked up, for as long as that takes.
+    runtime.shutdown_timeout(LINGER);
+    Ok(code)
+}
+
+async fn run() -> ExitCode {
     let cli = match config::parse::<Cli>(std::env::args_os()) {
         Ok(cli) => cli,
         Err(stop) => return stop.exit(),
@@ -126,6 +138,6 @@ async fn doctor(args: &DoctorArgs) -> ExitCode {
 fn completions(args: &CompletionsArgs) -> ExitCode {
     let script = completions::script(args, Cli::command());
     // Who closed the other end does not want to read it.
-    let _ = std::io::stdout().write_all(script.as_bytes());
+    let _ = io::stdout().write_all(script.as_bytes());
     ExitCode::SUCCESS
 }
