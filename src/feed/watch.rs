@@ -156,6 +156,14 @@ impl Watching {
         new.into_iter().map(|owner| (owner, self.watcher.app.clone())).collect()
     }
 
+    /// Does not watch these any more.
+    pub fn leave(&mut self, followed: &[Followed]) {
+        for (owner, _) in followed {
+            self.feeds.watchers.remove(owner, &self.watcher);
+            self.owners.retain(|watched| watched != owner);
+        }
+    }
+
     /// Has this watcher alone hear of moves.
     pub fn tell(&self, moves: &[Move]) {
         for m in moves {

@@ -1,5 +1,7 @@
 //! `GET /ws` and `/ws/{appId}`: tells which apps moved, and leaves the reading to the client.
 
+mod spaces;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,19 +24,16 @@ use super::presence::{Kind, Present};
 use super::serve::Connection;
 use super::{Api, extract};
 use crate::auth::Identity;
-use crate::directory::members::Freshness;
 use crate::feed::{Watched, Watching};
-use crate::id::{AppId, Stamp, TableName};
+use crate::id::{AppId, TableName};
 use crate::metrics;
+use spaces::follow_spaces;
 
 /// A socket that has not said who it is by then is closed.
 const AUTH_TIME: Duration = Duration::from_secs(10);
 
 /// The largest message a client may send: a token fits well.
 const MAX_MESSAGE: usize = 16 * 1024;
-
-/// A lookup of memberships that failed is repeated after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a client says. Other messages are ignored.
 #[derive(Deserialize)]
@@ -265,39 +264,5 @@ impl Conversation {
         let frame = CloseFrame { code, reason: reason.into() };
         let sent = timeout(AUTH_TIME, self.socket.send(Message::Close(Some(frame))));
         sent.await.map_or(Err(Over(Some("stalled"))), |sent| sent.map_err(|_| Over(None)))
-    }
-}
-
-/// Watches the spaces of the user; says when to look again.
-/// `joined`: what it did not watch before was joined meanwhile.
-async fn follow_spaces(
-    api: &Api,
-    identity: &Identity,
-    watching: &mut Watching,
-    joined: bool,
-) -> Instant {
-    let fresh = api.members.refresh(&identity.user).await;
-    if api.members.spaces_on() {
-        match api.store.spaces(&identity.user).await {
-            Ok(spaces) => {
-                let new = watching.set_spaces(&spaces.unwrap_or_default());
-                if joined {
-                    // Whatever they hold is new to this user.
-                    let all = (Stamp::START, api.progress.at());
-                    let moves = api.store.moved(&new, all).await;
-                    watching.tell(&moves.unwrap_or_default());
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a WebSocket could not read its spaces");
-                return Instant::now() + Duration::from_secs(1);
-            }
-        }
-    }
-    match fresh {
-        Freshness::Remembered(until) | Freshness::Asked(until) => {
-            until.max(Instant::now() + Duration::from_millis(100))
-        }
-        Freshness::Unknown => Instant::now() + LOOK_AGAIN,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use futures::{SinkExt, StreamExt};
+use mana_sync::dev::issuer::Answer;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -11,8 +12,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::talk::{http, one_node};
 use crate::memberships::invalidate_at;
+use crate::store::sql::value;
 use crate::support::world::TestNode;
-use crate::support::{Client, PATIENCE, World, eventually, insert};
+use crate::support::{Client, PATIENCE, World, eventually, insert, psql};
 
 /// An open socket.
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -252,4 +254,60 @@ async fn a_socket_hears_of_a_space_joined_later() {
         // What it holds is new to this user, though nothing moves in it any more.
         assert_eq!(socket.hear().await, Some(available("todo", &["tasks"])));
     }
+}
+
+#[tokio::test]
+async fn a_space_of_which_could_not_be_read_what_moved_is_told_as_soon_as_it_can() {
+    let (world, node) = one_node().await;
+    world.issuer.join("bob", "home");
+    let mut change = insert("t1", &json!({}));
+    change["spaceId"] = json!("home");
+    world.client("bob", "b").push(&node.url, &[change]).await;
+    let mut socket = Socket::of(&world.client("alice", "a"), &node, "/ws").await;
+
+    // What moved can't be read; that it was asked for, of this space, is known by a sequence.
+    let mut admin = world.admin().await;
+    let away = "create sequence asked; grant usage on sequence asked to public;
+        alter function sync_moved rename to sync_moved_kept;
+        create function sync_moved(users text[], user_apps text[], spaces text[],
+            space_apps text[], low timestamptz, high timestamptz)
+            returns table (kind text, owner text, app text, tables text[])
+            language plpgsql as $$ begin
+                if 'home' = any(spaces) then perform nextval('asked'); end if;
+                raise exception 'not now';
+            end $$";
+    psql(&mut admin, away).await;
+    world.issuer.join("alice", "home");
+    invalidate_at(&node.url, "alice").await;
+    eventually("a question of what moved", async || {
+        let asked = "select is_called from asked";
+        value::<bool>(&mut admin, asked).await.then_some(())
+    })
+    .await;
+    let back = "drop function sync_moved; alter function sync_moved_kept rename to sync_moved";
+    psql(&mut admin, back).await;
+    assert_eq!(socket.hear().await, Some(available("todo", &["tasks"])));
+}
+
+#[tokio::test]
+async fn a_socket_answers_while_its_spaces_are_looked_up() {
+    let world = World::new().await;
+    let mut settings = world.settings();
+    settings.outgoing_time = PATIENCE;
+    let node = world.start(settings).await;
+    let mut socket = Socket::of(&world.client("alice", "a"), &node, "/ws").await;
+    world.issuer.answer_memberships(Answer::Slow(PATIENCE));
+    let url = node.url.clone();
+    let invalidating = tokio::spawn(async move { invalidate_at(&url, "alice").await });
+    let asked = async || (world.issuer.lookups("alice") == 2).then_some(());
+    eventually("a question to the service", asked).await;
+    // The node hears of it while this goes on.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        socket.say(&json!({"type": "ping"})).await;
+        let pong = timeout(Duration::from_secs(10), socket.hear()).await;
+        assert_eq!(pong.expect("an answer"), Some(json!({"type": "pong"})));
+    }
+    println!("the slowest answer came within {:.1?}", begun.elapsed());
+    invalidating.abort();
 }
