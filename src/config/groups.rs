@@ -215,7 +215,7 @@ pub struct Limits {
     /// Seconds that a request of this node's own may take: to the key set, the auth service, or
     /// the billing service.
     #[arg(long = "limit-outgoing-seconds", env = "LIMIT_OUTGOING_SECONDS",
-        value_name = "SECONDS", default_value = "3", value_parser = limit_seconds(60))]
+        value_name = "SECONDS", default_value = "3", value_parser = seconds(1..=60))]
     pub outgoing_time: Duration,
     /// Bytes of request bodies that may be in the node's hands, and as many of answers and of events
     /// on their way out; what exceeds them is answered 503, and streams wait.

@@ -57,6 +57,11 @@ fn a_wrong_value_is_one_sentence() {
             "1000",
             r#"LIMIT_INFLIGHT_BYTES: "1000" is not a number of bytes (16777216 to 1099511627776, or 0 for no limit)."#,
         ),
+        (
+            "--limit-outgoing-seconds",
+            "0",
+            r#"LIMIT_OUTGOING_SECONDS: "0" is not a number of seconds (1 to 60)."#,
+        ),
         ("--log-format", "xml", r#"LOG_FORMAT: "xml" is not text or json."#),
         (
             "--log",
