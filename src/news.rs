@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::grant::Reader;
@@ -59,6 +60,8 @@ pub struct News {
     queue: mpsc::Sender<Asked>,
     memory: Memory,
     working: Working,
+    /// How long an answer is waited for.
+    patience: Duration,
 }
 
 /// The lanes, to be run.
@@ -77,7 +80,8 @@ pub fn news(store: &Store, progress: Progress, recent: Arc<Recent>) -> (News, La
     let desk = Desk::new(waiting);
     let working = desk.working();
     let lanes = Lanes { store: store.clone(), memory: memory.clone(), desk };
-    (News { queue, memory, working }, lanes)
+    let patience = store.patience();
+    (News { queue, memory, working, patience }, lanes)
 }
 
 impl Memory {
@@ -111,7 +115,7 @@ impl News {
 
     /// Whether there is anything in `tables` for `reader` after `cursor`. `None` where that can't
     /// be asked in a group: inside a joined space's history, of several single tables, in too
-    /// large a crowd, or because the question failed. `reached`: the watermark has reached the
+    /// large a crowd, or because the question failed or took too long. `reached`: the watermark has reached the
     /// clock that the caller is to read up to.
     pub async fn ask(
         &self,
@@ -129,7 +133,7 @@ impl News {
             metrics::overflow("news_queue");
             return None;
         }
-        answered.await.ok()
+        timeout(self.patience, answered).await.ok()?.ok()
     }
 }
 
@@ -145,7 +149,7 @@ impl Lanes {
             async move {
                 let has_room = |group: &[Asked]| group.len() < MAX_GROUP;
                 while let Some((group, working)) = this.desk.next(ENOUGH, has_room, &stop).await {
-                    this.answer(group).await;
+                    Box::pin(this.answer(group)).await;
                     drop(working);
                 }
             }
@@ -170,11 +174,11 @@ impl Lanes {
         if group.is_empty() {
             return;
         }
-        let is_heard = match self.store.clock().await {
-            Ok(clock) => self.memory.progress.reach(clock, PATIENCE).await,
-            Err(_) => false,
+        let clock = match self.store.clock().await {
+            Ok(clock) => clock,
+            Err(error) => return drop_unanswered(group, &error),
         };
-        if !is_heard {
+        if !self.memory.progress.reach(clock, PATIENCE).await {
             return self.answer_moved(group).await;
         }
         let mut moved = Vec::new();
@@ -205,8 +209,7 @@ impl Lanes {
                     drop(asker.send(found));
                 }
             }
-            // Dropped unanswered: each reads for itself, and meets the error or not.
-            Err(error) => tracing::debug!(%error, "a group of reads could not be asked about"),
+            Err(error) => drop_unanswered(askers, &error),
         }
     }
 
@@ -237,6 +240,12 @@ impl Lanes {
     }
 }
 
+/// Each reads for itself, and meets the error or not.
+fn drop_unanswered<T>(askers: Vec<T>, error: &StoreError) {
+    tracing::debug!(%error, askers = askers.len(), "a group of reads could not be asked about");
+    drop(askers);
+}
+
 /// A bound that has reached a clock: the watermark, if it comes that far in time, else the horizon.
 ///
 /// # Errors
@@ -246,4 +255,33 @@ pub async fn reach(progress: &Progress, store: &Store, clock: Stamp) -> Result<S
         return Ok(progress.at());
     }
     Ok(store.shared_horizon().await?.max(progress.at()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{AppId, UserId};
+    use crate::progress::progress;
+    use crate::store;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_not_waited_for_for_ever() {
+        let settings = store::Settings {
+            url: "postgres://nobody@127.0.0.1:1/none".to_owned(),
+            connections: 1,
+            acquire: Duration::from_secs(1),
+            statement: Duration::from_secs(1),
+        };
+        let store = Store::new(&settings).unwrap();
+        let (_advance, progress) = progress(Stamp::START);
+        let recent = Arc::new(Recent::new(Stamp::START, false));
+        // Nobody runs its lanes.
+        let (news, _lanes) = news(&store, progress, recent);
+        let alice = UserId::new("alice").unwrap();
+        let reader = Reader::grant(alice, AppId::new("todo").unwrap(), None);
+        let tables = Tables::parse("tasks").unwrap();
+        let asked = news.ask(&reader, &tables, Cursor::at(Stamp::START), false);
+        let asked = timeout(Duration::from_mins(1), asked).await;
+        assert_eq!(asked.expect("it gives up"), None);
+    }
 }
