@@ -22,6 +22,8 @@ pub enum Mutant {
     GapIgnored,
     /// A stream goes on with the spaces that it found at first.
     StaleMembers,
+    /// A stream of several apps tells the cursor of the app it has sent of, not the least of all.
+    AnyCursor,
 }
 
 static CHOSEN: OnceLock<Mutant> = OnceLock::new();

@@ -1,7 +1,8 @@
 //! `chaos`: everything goes wrong, and nothing may be lost. Clients as those in the field push and
-//! read through nginx and three nodes on a durable Postgres, while faults drawn from a seed strike,
-//! alone and together. When all is healed and quiet the oracle compares what was acknowledged with
-//! what is stored and with what each reader saw. Exits with 1 where something is wrong.
+//! read in two apps, through nginx and three nodes on a durable Postgres, while faults drawn from a
+//! seed strike, alone and together. When all is healed and quiet the oracle compares what was
+//! acknowledged with what is stored and with what each reader saw. Exits with 1 where something is
+//! wrong.
 
 mod counts;
 mod database;
@@ -38,10 +39,12 @@ use self::reader::Reader;
 use self::schedule::Schedule;
 use self::stage::Stage;
 use self::tab::{Habits, Tab};
+use self::wire::APPS;
 use self::world::World;
 use crate::Outcome;
 use crate::host::Host;
 use crate::nginx::NGINX;
+use crate::oracle::Reach;
 use crate::report::{Output, Report};
 
 /// The nodes.
@@ -265,13 +268,18 @@ fn cast<'a>(
         let user = number % users;
         let habits =
             Habits { is_old: (number / users + user).is_multiple_of(2), reads: number < users * 2 };
-        let tab = Tab { number, user, habits, every, rng: rng.fork() };
+        // A user's two tabs are of two apps, the third is of either.
+        let app = if habits.reads { number / users } else { user } % APPS.len();
+        let tab = Tab { number, user, app, habits, every, rng: rng.fork() };
         cast.push(tab.live(stage).boxed_local());
     }
     for user in 0..users {
-        let stream = Reader::new("stream", user, rng.fork());
+        let app = Reach::App(user % APPS.len());
+        // Most follow all apps by one stream, some one app.
+        let reach = if user % 4 == 1 { app } else { Reach::Apps };
+        let stream = Reader::new("stream", user, reach, rng.fork());
         cast.push(stream.stream(stage, user.is_multiple_of(2)).boxed_local());
-        cast.push(Reader::new("pull", user, rng.fork()).pull(stage).boxed_local());
+        cast.push(Reader::new("pull", user, app, rng.fork()).pull(stage).boxed_local());
     }
     cast
 }

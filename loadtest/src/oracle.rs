@@ -3,7 +3,8 @@
 //! Changes are numbered in the order in which they are made; a writer makes one changeset after
 //! another, each acknowledged before the next is begun, so its numbers rise in every feed. A
 //! [`Line`] is all that one reader saw going on from its own cursors; what is wrong in it is seen at
-//! once where it can be, and whether it is whole when all is quiet.
+//! once where it can be, and whether it is whole when all is quiet. A writer makes changes in one
+//! app; a line reads one, or all of them by one stream ([`Reach`]).
 //!
 //! Users who come to spaces and leave them are guests: nothing may reach them that was made after
 //! they were out, and they read a history again whenever they are back, so that neither order
@@ -14,7 +15,7 @@ mod line;
 mod tests;
 mod verdict;
 
-pub(crate) use self::line::{Line, Sighting, Turn};
+pub(crate) use self::line::{Line, Reach, Sighting, Turn};
 pub(crate) use self::verdict::Verdict;
 
 /// A change's number.
@@ -45,6 +46,8 @@ pub(crate) struct Made {
     pub(crate) event: Option<u128>,
     pub(crate) writer: usize,
     pub(crate) user: usize,
+    /// The one app of its writer.
+    pub(crate) app: usize,
     pub(crate) space: Option<usize>,
     pub(crate) table: usize,
     /// Of all that readers are to see of it.
@@ -239,14 +242,15 @@ impl Ledger {
         by_guest || self.may_come_again(user, change)
     }
 
-    /// Whether a user may see a change at this moment.
-    fn may_see(&self, user: usize, number: Number, change: &Change) -> bool {
-        change.made.user == user
-            || change.made.space.is_some_and(|space| match self.standing(user, space) {
-                Standing::Stranger => false,
-                Standing::Member | Standing::Moving => true,
-                Standing::Gone(since) => number < since,
-            })
+    /// Whether a line may hold a change at this moment.
+    fn may_see(&self, line: &Line, number: Number, change: &Change) -> bool {
+        let may_in = |space| match self.standing(line.user, space) {
+            Standing::Stranger => false,
+            Standing::Member | Standing::Moving => true,
+            Standing::Gone(since) => number < since,
+        };
+        let is_for_user = change.made.user == line.user || change.made.space.is_some_and(may_in);
+        is_for_user && line.reach.reads(change.made.app)
     }
 
     /// Whether a line is to hold a change in the end.
@@ -257,6 +261,7 @@ impl Ledger {
         let space = change.made.space.filter(|_| is_published);
         let is_member = || space.is_some_and(|s| self.standing(line.user, s) == Standing::Member);
         is_there
+            && line.reach.reads(change.made.app)
             && line.own != Some(change.made.writer)
             && (change.made.user == line.user || is_member())
     }

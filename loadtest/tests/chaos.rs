@@ -78,3 +78,8 @@ fn a_node_that_does_not_catch_up_when_it_listens_again_is_caught() {
 fn a_node_that_remembers_memberships_for_too_long_is_caught() {
     is_caught("stale-members", "--calm");
 }
+
+#[test]
+fn a_node_that_does_not_tell_the_least_of_its_apps_cursors_is_caught() {
+    is_caught("any-cursor", "--calm --pushes 40");
+}

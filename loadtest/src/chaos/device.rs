@@ -8,10 +8,10 @@ use tokio::time::timeout;
 use super::counts::Path;
 use super::stage::Stage;
 use super::state::State;
-use super::wire::{APP, Page, Seen, TABLES};
+use super::wire::{Page, TABLES, app_name};
 use crate::Outcome;
 use crate::client::{Answer, Connection};
-use crate::oracle::{Line, Turn};
+use crate::oracle::{Line, Reach, Turn};
 
 /// Whoever has read nothing yet begins here.
 const START: &str = "1970-01-01T00:00:00.000Z";
@@ -27,22 +27,21 @@ pub(super) struct Device {
 
 /// Plain strings, as clients keep them.
 enum Cursors {
-    /// One for all tables.
+    /// One for all tables, of all apps that it reads.
     One(String),
     /// One for each table; for all of them the smallest is sent.
     Each([String; TABLES.len()]),
 }
 
 impl Device {
-    /// A new device. `own`: the writer that it is itself; `across`: whether it has one cursor for
-    /// all tables.
-    pub(super) fn new(name: String, user: usize, own: Option<usize>, across: bool) -> Self {
-        let cursors = if across {
+    /// A new device. `own`: the writer that it is itself.
+    pub(super) fn new(name: String, user: usize, own: Option<usize>, reach: Reach) -> Self {
+        let cursors = if reach.is_across() {
             Cursors::One(START.to_owned())
         } else {
             Cursors::Each(TABLES.map(|_| START.to_owned()))
         };
-        Self { line: Line::new(name, user, own, across), state: State::default(), cursors }
+        Self { line: Line::new(name, user, own, reach), state: State::default(), cursors }
     }
 
     /// The cursor to go on from: in one table, or in all.
@@ -62,9 +61,11 @@ impl Device {
         page: &Page,
         (table, path): (Option<usize>, Path),
     ) {
-        let sightings: Vec<_> = page.changes.iter().map(Seen::sighting).collect();
+        let named = page.app();
+        let sightings: Vec<_> = page.changes.iter().map(|seen| seen.sighting(named)).collect();
         self.line.take(&stage.ledger(), turn, &sightings, &page.synced_until);
-        page.changes.iter().for_each(|seen| self.state.apply(seen));
+        let app = named.or(self.line.reach.app());
+        page.changes.iter().for_each(|seen| self.state.apply(app, seen));
         let moved: &mut [String] = match (&mut self.cursors, table) {
             (Cursors::One(cursor), _) => std::slice::from_mut(cursor),
             (Cursors::Each(all), None) => all,
@@ -109,11 +110,11 @@ impl Caller {
         Duration::from_millis(100 << failures.min(4)).mul_f64(0.5 + self.rng.f64())
     }
 
-    /// Pulls from one table, or from all.
+    /// Pulls from one table of an app, or from all.
     pub(super) async fn pull(
         &mut self,
         stage: &Stage<'_>,
-        table: Option<usize>,
+        (app, table): (usize, Option<usize>),
         since: &str,
     ) -> Outcome<Page> {
         let name = table.and_then(|table| TABLES.get(table)).copied();
@@ -122,18 +123,24 @@ impl Caller {
             |name| format!("collection={name}"),
         );
         let limit = self.rng.u32(1..=1000);
-        let path = format!("/sync/{APP}/pull?{which}&since={since}&limit={limit}");
+        let path = format!("/sync/{}/pull?{which}&since={since}&limit={limit}", app_name(app));
         let patience = self.patience();
         timeout(patience, self.ask(stage, &path, None)).await?
     }
 
-    /// Pushes a body.
-    pub(super) async fn push(&mut self, stage: &Stage<'_>, body: &[u8]) -> Outcome<Page> {
+    /// Pushes a body to an app.
+    pub(super) async fn push(
+        &mut self,
+        stage: &Stage<'_>,
+        app: usize,
+        body: &[u8],
+    ) -> Outcome<Page> {
         let patience = self.patience();
-        timeout(patience, self.ask(stage, "", Some(body))).await?
+        timeout(patience, self.ask(stage, app_name(app), Some(body))).await?
     }
 
-    async fn ask(&mut self, stage: &Stage<'_>, path: &str, body: Option<&[u8]>) -> Outcome<Page> {
+    /// Pushes a body to this app, or gets this path.
+    async fn ask(&mut self, stage: &Stage<'_>, what: &str, body: Option<&[u8]>) -> Outcome<Page> {
         let kept = self.connection.take().filter(|_| self.rng.u32(0..REQUESTS) > 0);
         // A connection that breaks down half way is not used again.
         let mut connection = match kept {
@@ -142,8 +149,8 @@ impl Caller {
         };
         let (token, client) = (stage.token(self.user), self.client.as_str());
         let Answer { status, body } = match body {
-            Some(body) => connection.push(APP, token, client, body).await?,
-            None => connection.get(path, token, client).await?,
+            Some(body) => connection.push(what, token, client, body).await?,
+            None => connection.get(what, token, client).await?,
         };
         if status != 200 {
             stage.counts.refused(status);

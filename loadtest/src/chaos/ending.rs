@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -15,10 +16,10 @@ use super::device::Device;
 use super::faults::Kind;
 use super::reader::Reader;
 use super::stage::{SPACES, Stage};
-use super::wire::{number_of, space_name};
+use super::wire::{APPS, number_of, space_name};
 use super::world::AFTERMATH;
 use crate::Outcome;
-use crate::oracle::{Number, Stored, Verdict};
+use crate::oracle::{Number, Reach, Stored, Verdict};
 use crate::report::{Output, Report};
 
 /// What members wrote is published within this: the nodes look for it every 30 seconds.
@@ -32,7 +33,7 @@ pub(super) struct Judged {
     verdict: Verdict,
     totals: Totals,
     faults: BTreeMap<String, u64>,
-    /// Users and spaces of which devices hold different records.
+    /// Users and spaces in an app of which devices hold different records.
     diverged: u64,
     /// Stored changes that nobody made.
     strange: u64,
@@ -105,18 +106,16 @@ pub(super) async fn judge(stage: &Stage<'_>, played: Played, say: &impl Fn(&str)
     if offence.is_none() && broken.is_none() {
         say("all readers have seen it, or had their time; new devices read it");
         stage.give_time();
-        let readers = (0..stage.users).flat_map(|user| {
-            let rng = fastrand::Rng::with_seed(user as u64);
-            [Reader::new("fresh-pull", user, rng.clone()), Reader::new("fresh-stream", user, rng)]
+        let readers = (0..stage.users).map(|user| async move {
+            let reader = |kind, reach| Reader::new(kind, user, reach, Rng::with_seed(user as u64));
+            let apps = (0..APPS.len()).map(Reach::App);
+            let pulls = apps.map(|app| reader("fresh-pull", app).pull(stage));
+            let stream = reader("fresh-stream", Reach::Apps).stream(stage, false);
+            let (mut read, streamed) = tokio::join!(join_all(pulls), stream);
+            read.push(streamed);
+            read
         });
-        let reading = readers.enumerate().map(|(place, reader)| async move {
-            if place.is_multiple_of(2) {
-                reader.pull(stage).await
-            } else {
-                reader.stream(stage, false).await
-            }
-        });
-        devices.extend(join_all(reading).await.into_iter().flatten());
+        devices.extend(join_all(readers).await.into_iter().flatten().flatten());
     }
     if offence.is_some() {
         // Nobody was waited for.
@@ -147,15 +146,19 @@ pub(super) async fn judge(stage: &Stage<'_>, played: Played, say: &impl Fn(&str)
     }
 }
 
-/// How many users' and spaces' records are not the same on all devices that should hold them.
+/// How many users' and spaces' records in an app are not the same on all devices that should hold
+/// them.
 fn diverged(stage: &Stage<'_>, devices: &[Device]) -> u64 {
-    let mut hashes: BTreeMap<(Option<usize>, usize), BTreeSet<u64>> = BTreeMap::new();
+    let mut hashes: BTreeMap<(usize, Option<usize>, usize), BTreeSet<u64>> = BTreeMap::new();
     for device in devices.iter().filter(|device| device.line.open) {
         let user = device.line.user;
-        hashes.entry((None, user)).or_default().insert(device.state.hash(None));
-        for space in (0..SPACES).filter(|space| stage.is_member(user, *space)) {
-            let hash = device.state.hash(Some(&space_name(space)));
-            hashes.entry((Some(space), 0)).or_default().insert(hash);
+        for app in (0..APPS.len()).filter(|app| device.line.reach.reads(*app)) {
+            let hash = device.state.hash(app, None);
+            hashes.entry((app, None, user)).or_default().insert(hash);
+            for space in (0..SPACES).filter(|space| stage.is_member(user, *space)) {
+                let hash = device.state.hash(app, Some(&space_name(space)));
+                hashes.entry((app, Some(space), 0)).or_default().insert(hash);
+            }
         }
     }
     hashes.values().filter(|hashes| hashes.len() > 1).count() as u64

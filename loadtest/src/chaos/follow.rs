@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::counts::{Path, one};
 use super::device::{Caller, Device};
 use super::stage::Stage;
-use super::wire::{APP, Page, TABLES};
+use super::wire::{Page, TABLES, stream_path};
 use crate::Outcome;
 use crate::events::Events;
 
@@ -69,11 +69,11 @@ async fn once(
     caller: &mut Caller,
     stalls: bool,
 ) -> Outcome {
-    let (since, generation) = {
+    let (since, reach, generation) = {
         let shared = shared.borrow();
-        (shared.device.since(None), shared.generation)
+        (shared.device.since(None), shared.device.line.reach, shared.generation)
     };
-    let path = format!("/sync/{APP}/stream?collections={}&since={since}", TABLES.join(","));
+    let path = stream_path(reach.app(), &since);
     let door = stage.door(&mut caller.rng);
     let open = Events::open(door, &path, stage.token(caller.user), &caller.client);
     let mut events = timeout(OPENS, open).await??;

@@ -1,4 +1,4 @@
-//! Devices that only read: by pull or by stream, with one cursor.
+//! Devices that only read: an app by pull, or one or all by stream, with one cursor.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use super::counts::{Path, one};
 use super::device::{Caller, Device};
 use super::follow::{Shared, follow};
 use super::stage::Stage;
+use super::wire::app_name;
 use crate::Outcome;
+use crate::oracle::Reach;
 
 /// Pages of one reading, beyond which something goes in circles.
 const MOST_PAGES: usize = 1_000_000;
@@ -22,9 +24,9 @@ pub(super) struct Reader {
 
 impl Reader {
     /// A new device.
-    pub(super) fn new(kind: &str, user: usize, rng: Rng) -> Self {
-        let name = format!("{kind} of user {user}");
-        let device = Device::new(name, user, None, true);
+    pub(super) fn new(kind: &str, user: usize, reach: Reach, rng: Rng) -> Self {
+        let apps = reach.app().map_or("all apps", app_name);
+        let device = Device::new(format!("{kind} of user {user} in {apps}"), user, None, reach);
         Self { device, caller: Caller::new(user, format!("{kind}-{user}"), rng) }
     }
 
@@ -35,7 +37,7 @@ impl Reader {
         vec![shared.into_inner().device]
     }
 
-    /// Pulls now and then, until it has seen all.
+    /// Pulls now and then from its one app, until it has seen all.
     pub(super) async fn pull(mut self, stage: &Stage<'_>) -> Vec<Device> {
         let mut failures = 0;
         while !stage.is_over(&self.device.line) {
@@ -53,10 +55,11 @@ impl Reader {
 
     /// Reads from the cursor until there is no more.
     async fn catch_up(&mut self, stage: &Stage<'_>) -> Outcome {
+        let app = self.device.line.reach.app().ok_or("a pull is of one app")?;
         for _ in 0..MOST_PAGES {
             let since = self.device.since(None);
             let mut turn = self.device.line.turn(&since);
-            let page = self.caller.pull(stage, None, &since).await?;
+            let page = self.caller.pull(stage, (app, None), &since).await?;
             self.device.take(stage, &mut turn, &page, (None, Path::Pull));
             if !page.has_more {
                 return Ok(());

@@ -10,8 +10,8 @@ use super::wire::{Effect, Seen};
 #[derive(Debug, Default)]
 pub(super) struct State(BTreeMap<Key, Record>);
 
-/// Its space, empty where it has none; its table; its id.
-type Key = (String, String, String);
+/// Its app; its space, empty where it has none; its table; its id.
+type Key = (usize, String, String, String);
 
 #[derive(Debug, Default, Hash)]
 struct Record {
@@ -21,10 +21,11 @@ struct Record {
 }
 
 impl State {
-    /// Takes a change.
-    pub(super) fn apply(&mut self, seen: &Seen) {
+    /// Takes a change of an app; none of one that it does not know.
+    pub(super) fn apply(&mut self, app: Option<usize>, seen: &Seen) {
+        let Some(app) = app else { return };
         let space = seen.space_id.clone().unwrap_or_default();
-        let record = self.0.entry((space, seen.table.clone(), seen.id.clone())).or_default();
+        let record = self.0.entry((app, space, seen.table.clone(), seen.id.clone())).or_default();
         match seen.effect() {
             Some(Effect::Title { at, title }) => {
                 let written = (at.to_owned(), title.to_owned());
@@ -37,11 +38,11 @@ impl State {
         }
     }
 
-    /// Of all records of a space; of the private ones where there is none.
-    pub(super) fn hash(&self, space: Option<&str>) -> u64 {
+    /// Of all records of a space in an app; of the private ones where there is none.
+    pub(super) fn hash(&self, app: usize, space: Option<&str>) -> u64 {
         let mut hasher = DefaultHasher::new();
         let wanted = space.unwrap_or_default();
-        for (key, record) in self.0.iter().filter(|((space, ..), _)| space == wanted) {
+        for (key, record) in self.0.iter().filter(|((a, s, ..), _)| *a == app && s == wanted) {
             (key, record).hash(&mut hasher);
         }
         hasher.finish()
@@ -64,14 +65,15 @@ mod tests {
             .collect();
         let mut forth = State::default();
         for change in &changes {
-            forth.apply(change);
+            forth.apply(Some(0), change);
         }
         let mut back = State::default();
         for change in changes.iter().rev() {
-            back.apply(change);
+            back.apply(Some(0), change);
         }
-        assert_eq!(forth.hash(None), back.hash(None));
-        assert_ne!(forth.hash(None), State::default().hash(None));
-        assert_eq!(forth.hash(Some("elsewhere")), State::default().hash(None));
+        let nothing = State::default().hash(0, None);
+        assert_eq!(forth.hash(0, None), back.hash(0, None));
+        assert_ne!(forth.hash(0, None), nothing);
+        assert_eq!([forth.hash(0, Some("elsewhere")), forth.hash(1, None)], [nothing; 2]);
     }
 }

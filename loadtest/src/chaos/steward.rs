@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::counts::one;
 use super::stage::{Stage, spaces_of};
-use super::wire::{space_name, user_name};
+use super::wire::{APPS, space_name, user_name};
 use crate::Outcome;
 use crate::fleet::SERVICE_KEY;
 use crate::oracle::Standing;
@@ -24,12 +24,12 @@ const KNOWN: Duration = Duration::from_secs(20);
 
 /// Makes every user known before anything else happens.
 pub(super) async fn introduce(stage: &Stage<'_>) -> Outcome {
-    let path = "/sync/chaos/pull?collection=tasks&since=2999-01-01";
+    let path = format!("/sync/{}/pull?collection=tasks&since=2999-01-01", APPS[0]);
     for user in 0..stage.users {
         let deadline = Instant::now() + KNOWN;
         loop {
             let mut connection = stage.world.direct(user).connect().await?;
-            let answer = connection.get(path, stage.token(user), "prologue").await?;
+            let answer = connection.get(&path, stage.token(user), "prologue").await?;
             let spaces = memchr::memmem::find(&answer.body, b"chaos-space-").is_some();
             if answer.status == 200 && spaces {
                 break;

@@ -14,9 +14,9 @@ use super::counts::{Path, many, one};
 use super::device::{Caller, Device};
 use super::follow::{Shared, follow};
 use super::stage::{Stage, draw_space};
-use super::wire::{Draft, Page, Seen, TABLES};
+use super::wire::{Draft, Page, Seen, TABLES, app_name};
 use crate::Outcome;
-use crate::oracle::{Made, Number};
+use crate::oracle::{Made, Number, Reach};
 
 /// A client that was offline pushes so many at once, at the most.
 const LARGEST: usize = 200;
@@ -45,6 +45,7 @@ pub(super) struct Habits {
 pub(super) struct Tab {
     pub(super) number: usize,
     pub(super) user: usize,
+    pub(super) app: usize,
     pub(super) habits: Habits,
     /// Between two pushes, on average.
     pub(super) every: Duration,
@@ -95,11 +96,12 @@ impl Tab {
     /// The client id and the device of a new tab.
     fn open(&self, writer: usize) -> (String, Device) {
         let Habits { is_old, reads } = self.habits;
+        let reach = if reads { Reach::Table(self.app) } else { Reach::App(self.app) };
         let age = if is_old { "old" } else { "new" };
         let kind = if reads { "tab" } else { "echo" };
         let client = format!("{kind}-{}-{writer}", self.number);
-        let name = format!("{age} {client} of user {}", self.user);
-        (client, Device::new(name, self.user, Some(writer), !reads))
+        let name = format!("{age} {client} of user {} in {}", self.user, app_name(self.app));
+        (client, Device::new(name, self.user, Some(writer), reach))
     }
 }
 
@@ -157,6 +159,7 @@ impl Acting<'_> {
                 event: draft.event.map(|event| event.as_u128()),
                 writer: self.writer,
                 user: self.tab.user,
+                app: self.tab.app,
                 space: draft.space,
                 table: draft.table,
                 digest: seen.digest(),
@@ -202,11 +205,11 @@ impl Acting<'_> {
             (self.stage, device.line.turn(&since), since)
         };
         let body = json!({ "since": since, "changes": batch.json }).to_string();
-        let page = self.caller.push(stage, body.as_bytes()).await?;
+        let page = self.caller.push(stage, self.tab.app, body.as_bytes()).await?;
         self.acknowledged(batch, &page);
         let device = &mut self.shared.borrow_mut().device;
         device.take(stage, &mut turn, &page, (None, Path::Push));
-        batch.seen.iter().for_each(|seen| device.state.apply(seen));
+        batch.seen.iter().for_each(|seen| device.state.apply(Some(self.tab.app), seen));
         Ok(())
     }
 
@@ -244,7 +247,7 @@ impl Acting<'_> {
             let since = device.since(Some(table));
             (device.line.turn(&since), since)
         };
-        let page = self.caller.pull(self.stage, Some(table), &since).await?;
+        let page = self.caller.pull(self.stage, (self.tab.app, Some(table)), &since).await?;
         let device = &mut self.shared.borrow_mut().device;
         device.take(self.stage, &mut turn, &page, (Some(table), Path::Pull));
         Ok(page.has_more)

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::oracle::{Number, Sighting};
 
-/// The app in which they act.
-pub(super) const APP: &str = "chaos";
-/// Their tables.
+/// The apps in which they act, each of them in one.
+pub(super) const APPS: [&str; 2] = ["chaos-notes", "chaos-todo"];
+/// The tables of each.
 pub(super) const TABLES: [&str; 3] = ["tasks", "notes", "tags"];
 /// Records of a table in a space, or of a user: few, so that many changes meet.
 const RECORDS: u32 = 120;
@@ -32,12 +32,22 @@ pub(super) struct Page {
     pub(super) changes: Vec<Seen>,
     /// Of an event.
     pub(super) table: Option<String>,
+    /// Of an event of a stream of several apps.
+    #[serde(rename = "appId")]
+    app: Option<String>,
     #[serde(rename = "syncedUntil")]
     pub(super) synced_until: String,
     #[serde(rename = "hasMore", default)]
     pub(super) has_more: bool,
     #[serde(default)]
     pub(super) unpublished: Vec<Unpublished>,
+}
+
+impl Page {
+    /// The app that it names.
+    pub(super) fn app(&self) -> Option<usize> {
+        APPS.iter().position(|app| Some(*app) == self.app.as_deref())
+    }
 }
 
 /// A change that is kept for its author, as an answer names it.
@@ -122,10 +132,11 @@ impl Seen {
         hasher.finish()
     }
 
-    /// As the oracle takes it.
-    pub(super) fn sighting(&self) -> Sighting {
+    /// As the oracle takes it, from a page that names this app.
+    pub(super) fn sighting(&self, app: Option<usize>) -> Sighting {
         let event = self.event_id.as_deref().and_then(|event| Uuid::parse_str(event).ok());
         Sighting {
+            app,
             number: self.origin.as_deref().and_then(number_of),
             event: event.map(|event| event.as_u128()),
             digest: self.digest(),
@@ -214,6 +225,22 @@ fn time(rng: &mut Rng) -> String {
     format!("{:.6}", now.checked_add(skew).unwrap_or(now))
 }
 
+/// An app's name.
+pub(super) fn app_name(app: usize) -> &'static str {
+    APPS.get(app).copied().unwrap_or_default()
+}
+
+/// The path of a stream that begins here: of all tables of an app, or of all apps.
+pub(super) fn stream_path(app: Option<usize>, since: &str) -> String {
+    match app {
+        Some(app) => {
+            let tables = TABLES.join(",");
+            format!("/sync/{}/stream?collections={tables}&since={since}", app_name(app))
+        }
+        None => format!("/stream?apps={}&since={since}", APPS.join(",")),
+    }
+}
+
 /// A user's name.
 pub(super) fn user_name(user: usize) -> String {
     format!("chaos-user-{user}")
@@ -237,7 +264,7 @@ mod tests {
             let draft = Draft::draw(&mut rng, (number % 2 == 0).then_some(3), Some(event), false);
             let digest = draft.seen().unwrap().digest();
             let seen = Seen::deserialize(draft.numbered(number)).unwrap();
-            let sighting = seen.sighting();
+            let sighting = seen.sighting(None);
             assert_eq!(sighting.number, Some(number));
             assert_eq!((sighting.event, sighting.digest), (Some(event.as_u128()), digest));
             effects += usize::from(seen.effect().is_some());

@@ -16,9 +16,8 @@ pub(crate) struct Line {
     pub(crate) user: usize,
     /// The writer that is this same client: its changes are not told to it.
     pub(crate) own: Option<usize>,
-    /// Whether it has one cursor for all tables. Else it has one for each, and reads them one by
-    /// one, so that order holds within each alone.
-    across: bool,
+    /// What it has one cursor for.
+    pub(crate) reach: Reach,
     /// Whether it is to be whole in the end: a tab that was closed is not.
     pub(crate) open: bool,
     /// The numbers, in the order of their first sightings.
@@ -41,9 +40,42 @@ pub(crate) struct Line {
     pub(super) told: Vec<String>,
 }
 
+/// What a reader has one cursor for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Each table of this app: it reads them one by one, so that order holds within each alone.
+    Table(usize),
+    /// All of this app.
+    App(usize),
+    /// All apps: it is the least of theirs, so that what lies behind it may come again.
+    Apps,
+}
+
+impl Reach {
+    /// Its app, where it has but one.
+    pub(crate) fn app(self) -> Option<usize> {
+        match self {
+            Self::Table(app) | Self::App(app) => Some(app),
+            Self::Apps => None,
+        }
+    }
+
+    /// Whether it reads this app.
+    pub(crate) fn reads(self, app: usize) -> bool {
+        self.app().is_none_or(|own| own == app)
+    }
+
+    /// Whether it has one cursor for all tables.
+    pub(crate) fn is_across(self) -> bool {
+        !matches!(self, Self::Table(_))
+    }
+}
+
 /// A change as a reader sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sighting {
+    /// The app that its event names: only where a stream is of several.
+    pub(crate) app: Option<usize>,
     pub(crate) number: Option<Number>,
     pub(crate) event: Option<u128>,
     pub(crate) digest: u64,
@@ -66,12 +98,12 @@ pub(crate) struct Turn {
 
 impl Line {
     /// Nothing seen yet.
-    pub(crate) fn new(name: String, user: usize, own: Option<usize>, across: bool) -> Self {
+    pub(crate) fn new(name: String, user: usize, own: Option<usize>, reach: Reach) -> Self {
         Self {
             name,
             user,
             own,
-            across,
+            reach,
             open: true,
             seen: Vec::new(),
             holds: Vec::new(),
@@ -119,15 +151,19 @@ impl Line {
     fn see(&mut self, ledger: &Ledger, turn: &Turn, sighting: Sighting, until: Option<i64>) {
         let found = sighting.number.and_then(|number| Some((number, ledger.get(number)?)));
         let known = found.zip(sighting.event).filter(|((_, change), event)| {
-            change.made.is_event(*event) && change.made.digest == sighting.digest
+            let named = self.reach.app().is_none().then_some(change.made.app);
+            change.made.is_event(*event)
+                && change.made.digest == sighting.digest
+                && named == sighting.app
         });
         let Some(((number, change), event)) = known else {
             self.unknown += 1;
-            return self.tell(format!("{:?} is nobody's, or was altered", sighting.number));
+            let number = sighting.number;
+            return self.tell(format!("{number:?} is nobody's, was altered, or is of another app"));
         };
-        if !ledger.may_see(self.user, number, change) {
+        if !ledger.may_see(self, number, change) {
             self.leaked += 1;
-            self.tell(format!("{number} is not for this user"));
+            self.tell(format!("{number} is not for this user, or of an app that it does not read"));
         }
         let excused = ledger.may_come_again(self.user, change);
         if self.own == Some(change.made.writer) && !excused {
@@ -138,10 +174,11 @@ impl Line {
         if let Some(before) = self.events.insert(event, sight) {
             self.again += 1;
             // Whoever goes on from the smallest of several cursors is told again what lies behind
-            // the others.
+            // the others. That of a stream of all apps does not say which of theirs it is.
             let was_behind =
                 before.until.zip(turn.since).is_some_and(|(until, since)| until <= since);
-            if !excused && (before.turn == turn.number || was_behind) {
+            let is_exact = self.reach != Reach::Apps;
+            if !excused && (before.turn == turn.number || (is_exact && was_behind)) {
                 self.duplicated += 1;
                 self.tell(format!("{number} came again"));
             }
@@ -162,7 +199,8 @@ impl Line {
         let ordered = |change: &&Change| !ledger.has_no_order(self.user, change);
         let Some(change) = ledger.get(number).filter(ordered) else { return };
         let made = change.made;
-        let key = (made.writer, if self.across { usize::MAX } else { made.table });
+        let across = self.reach.is_across();
+        let key = (made.writer, if across { usize::MAX } else { made.table });
         let before = self.latest.get(&key).copied();
         if before.is_some_and(|before| before > change.place) {
             self.out_of_order += 1;
@@ -173,20 +211,16 @@ impl Line {
         let numbers = ledger.writers.get(made.writer).and_then(|all| all.get(from..change.place));
         for earlier in numbers.unwrap_or_default() {
             let Some(change) = ledger.get(*earlier) else { continue };
-            let is_here = self.across || change.made.table == made.table;
+            let is_here = across || change.made.table == made.table;
             let is_due = change.is_acknowledged()
                 && is_here
                 && !ledger.has_no_order(self.user, change)
                 && self.own != Some(made.writer)
-                && ledger.may_see(self.user, *earlier, change);
+                && ledger.may_see(self, *earlier, change);
             if is_due && !self.holds(*earlier) {
                 self.passed.push((*earlier, number));
             }
         }
-    }
-
-    pub(super) fn is_across(&self) -> bool {
-        self.across
     }
 
     /// Whether a change stands in it.

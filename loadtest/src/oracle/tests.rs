@@ -10,7 +10,7 @@ fn ledger() -> Ledger {
         [(0, None), (0, Some(0)), (1, None), (1, Some(0))].into_iter().enumerate()
     {
         let event = Some(number as u128);
-        ledger.make(Made { event, writer: user, user, space, table: 0, digest: 7 });
+        ledger.make(Made { event, writer: user, user, app: 0, space, table: 0, digest: 7 });
         if number < 3 {
             ledger.acknowledge(u32::try_from(number).unwrap(), false);
         }
@@ -19,7 +19,7 @@ fn ledger() -> Ledger {
 }
 
 fn sighting(number: Number) -> Sighting {
-    Sighting { number: Some(number), event: Some(u128::from(number)), digest: 7 }
+    Sighting { app: None, number: Some(number), event: Some(u128::from(number)), digest: 7 }
 }
 
 /// The cursor of this second.
@@ -36,7 +36,7 @@ fn take(line: &mut Line, ledger: &Ledger, numbers: &[Number]) {
 }
 
 fn line(user: usize, numbers: &[Number]) -> Line {
-    let mut line = Line::new(format!("user {user}"), user, None, true);
+    let mut line = Line::new(format!("user {user}"), user, None, Reach::App(0));
     take(&mut line, &ledger(), numbers);
     line
 }
@@ -68,7 +68,7 @@ fn strangers_and_cursors_that_go_back_are_counted() {
         Sighting { event: Some(9), ..sighting(1) },
         Sighting { number: None, ..sighting(1) },
         Sighting { digest: 8, ..sighting(2) },
-        Sighting { number: Some(99), event: None, digest: 7 },
+        Sighting { number: Some(99), event: None, ..sighting(1) },
     ] {
         line.take(&ledger, &mut turn, &[strange], "2026-01-01T00:00:00.000000Z");
     }
@@ -83,7 +83,7 @@ fn strangers_and_cursors_that_go_back_are_counted() {
 fn what_was_unpublished_may_come_twice() {
     let mut ledger = ledger();
     ledger.acknowledge(1, true);
-    let mut line = Line::new("author".to_owned(), 0, None, true);
+    let mut line = Line::new("author".to_owned(), 0, None, Reach::App(0));
     take(&mut line, &ledger, &[1, 0, 1]);
     let verdict = ledger.judge(&[line]);
     assert!(verdict.is_clean(), "{verdict:?}");
@@ -92,16 +92,16 @@ fn what_was_unpublished_may_come_twice() {
 
 #[test]
 fn what_was_passed_by_is_wrong_at_once_and_lost_also_where_nobody_waits_for_it() {
-    let (mut ledger, mut line) = (ledger(), Line::new("tab".to_owned(), 1, None, true));
+    let (mut ledger, mut line) = (ledger(), Line::new("tab".to_owned(), 1, None, Reach::App(0)));
     line.open = false;
     take(&mut line, &ledger, &[3]);
     assert!(line.is_wrong());
     assert_eq!(ledger.judge(&[line]).lost, 1, "2 was acknowledged before 3 was made");
     // One cursor for each table: what stands in another says nothing.
     let event = Some(4);
-    let made = Made { event, writer: 1, user: 1, space: None, table: 1, digest: 7 };
+    let made = Made { event, writer: 1, user: 1, app: 0, space: None, table: 1, digest: 7 };
     assert_eq!(ledger.make(made), 4);
-    let mut line = Line::new("tab".to_owned(), 1, None, false);
+    let mut line = Line::new("tab".to_owned(), 1, None, Reach::Table(0));
     take(&mut line, &ledger, &[4]);
     assert!(!line.is_wrong());
 }
@@ -120,16 +120,72 @@ fn a_cursor_behind_the_others_brings_some_again_and_an_exact_one_does_not() {
 #[test]
 fn a_client_is_not_told_its_own() {
     let ledger = ledger();
-    let mut line = Line::new("tab".to_owned(), 0, Some(0), true);
+    let mut line = Line::new("tab".to_owned(), 0, Some(0), Reach::App(0));
     assert!(ledger.missing(&line).is_empty());
     take(&mut line, &ledger, &[0]);
     assert_eq!(line.duplicated, 1);
 }
 
+/// The same, with another app where user 0 makes 4, and in the space 5; both are acknowledged.
+fn two_apps() -> Ledger {
+    let mut ledger = ledger();
+    for (number, space) in [(4, None), (5, Some(0))] {
+        let event = Some(u128::from(number));
+        ledger.make(Made { event, writer: 2, user: 0, app: 1, space, table: 0, digest: 7 });
+        ledger.acknowledge(number, false);
+    }
+    ledger
+}
+
+/// Takes changes from a stream of all apps, each under the name of this app.
+fn take_named(line: &mut Line, ledger: &Ledger, since: &str, named: &[(usize, Number)]) {
+    let mut turn = line.turn(since);
+    for (app, number) in named {
+        let change = Sighting { app: Some(*app), ..sighting(*number) };
+        line.take(ledger, &mut turn, &[change], &cursor(1));
+    }
+}
+
+#[test]
+fn what_a_shared_stream_lacks_of_one_app_is_lost() {
+    let ledger = two_apps();
+    let mut line = Line::new("shared".to_owned(), 1, None, Reach::Apps);
+    take_named(&mut line, &ledger, "", &[(0, 1), (0, 2)]);
+    assert_eq!(ledger.missing(&line), [5]);
+    assert!(!line.is_wrong(), "apps are in no order: {line:?}");
+    // From the same cursor again, which was the least of its apps'.
+    take_named(&mut line, &ledger, &cursor(1), &[(0, 2), (1, 5)]);
+    assert!(ledger.judge(&[line]).is_clean());
+    let mut line = Line::new("shared".to_owned(), 0, None, Reach::Apps);
+    take_named(&mut line, &ledger, "", &[(1, 5), (0, 0)]);
+    assert!(line.is_wrong(), "4 was passed by");
+    take_named(&mut line, &ledger, "", &[(0, 1), (0, 1)]);
+    let verdict = ledger.judge(&[line]);
+    assert_eq!((verdict.lost, verdict.duplicated), (1, 1), "twice in one stream: {verdict:?}");
+}
+
+#[test]
+fn what_comes_from_another_app_has_crossed() {
+    let ledger = two_apps();
+    // The space's member, and the author himself.
+    for user in [1, 0] {
+        let mut line = Line::new("pull".to_owned(), user, None, Reach::App(0));
+        take(&mut line, &ledger, &[1, 5]);
+        assert!(line.is_wrong());
+        assert_eq!(ledger.judge(&[line]).leaked, 1);
+    }
+    for app in [None, Some(0), Some(1)] {
+        let mut line = Line::new("shared".to_owned(), 1, None, Reach::Apps);
+        let mut turn = line.turn("");
+        line.take(&ledger, &mut turn, &[Sighting { app, ..sighting(5) }], &cursor(1));
+        assert_eq!(line.unknown, u64::from(app != Some(1)), "named as of {app:?}");
+    }
+}
+
 #[test]
 fn who_is_out_sees_what_was_before_and_again_when_back() {
     let mut ledger = ledger();
-    let mut line = Line::new("guest".to_owned(), 1, None, true);
+    let mut line = Line::new("guest".to_owned(), 1, None, Reach::App(0));
     ledger.moves(1, 0, Standing::Gone(1));
     take(&mut line, &ledger, &[2]);
     assert!(ledger.missing(&line).is_empty() && !line.is_wrong());
@@ -152,7 +208,7 @@ fn the_database_says_what_is_to_be_seen() {
     assert_eq!(ledger.missing(&second), [3]);
     let verdict = ledger.judge(&[first, second]);
     assert_eq!(verdict.lost, 2, "{verdict:?}");
-    assert!(verdict.examples[0].contains("2 (user 1, writer 1, acknowledged, not stored)"));
+    assert!(verdict.examples[0].contains("2 (user 1, writer 1, app 0, acknowledged, not stored)"));
 }
 
 #[test]

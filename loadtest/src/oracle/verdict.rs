@@ -44,8 +44,8 @@ enum Feed {
     Space(usize),
 }
 
-/// A feed, in all tables or in one.
-type Sequence = (Feed, Option<usize>);
+/// A feed of this app, in all tables or in one.
+type Sequence = (usize, Feed, Option<usize>);
 
 /// Where each change stands.
 type Order = HashMap<Number, usize>;
@@ -132,14 +132,15 @@ impl Ledger {
             let mut is_behind = false;
             for feed in change.feeds(line.user) {
                 for table in [None, Some(change.made.table)] {
-                    if table.is_none() && !line.is_across() {
+                    if table.is_none() && !line.reach.is_across() {
                         continue;
                     }
-                    let order = here.entry((feed, table)).or_default();
+                    let sequence = (change.made.app, feed, table);
+                    let order = here.entry(sequence).or_default();
                     order.insert(*number, order.len());
-                    let known = orders.get(&(feed, table)).and_then(|order| order.get(number));
+                    let known = orders.get(&sequence).and_then(|order| order.get(number));
                     if let Some(place) = known {
-                        let before = places.insert((feed, table), *place);
+                        let before = places.insert(sequence, *place);
                         is_behind |= before.is_some_and(|before| before > *place);
                     }
                 }
@@ -164,7 +165,8 @@ impl Ledger {
             Kept::Stored if made.space.is_some() => ", stored, not published",
             _ => ", stored",
         };
-        format!("{number} (user {}, writer {}{space}, {said}{there})", made.user, made.writer)
+        let (user, writer, app) = (made.user, made.writer, made.app);
+        format!("{number} (user {user}, writer {writer}, app {app}{space}, {said}{there})")
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::stage::{APP, Page, Stage};
 use crate::Outcome;
 use crate::events::Events;
-use crate::oracle::Line;
+use crate::oracle::{Line, Reach};
 
 /// The most time before a stream is opened again that ended without a word.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Follows until all is read.
 pub(super) async fn follow(stage: &Stage, number: usize, user: usize) -> Line {
-    let mut line = Line::new(format!("stream {number} of user {user}"), user, None, true);
+    let mut line = Line::new(format!("stream {number} of user {user}"), user, None, Reach::App(0));
     // Not all in one moment.
     sleep(Duration::from_secs(3).mul_f64(fastrand::f64())).await;
     let (mut cursor, client) = (String::new(), format!("reader-{number}"));

@@ -163,6 +163,7 @@ impl Stage {
     /// Takes an event into a line.
     pub(super) fn see(&self, line: &mut Line, turn: &mut Turn, page: &Page) {
         let sighting = |change: &Seen| Sighting {
+            app: None,
             number: number_of(&change.id),
             event: Uuid::parse_str(&change.event).ok().map(|event| event.as_u128()),
             digest: 0,

@@ -48,6 +48,7 @@ fn make(stage: &Stage, user: usize) -> (Number, Vec<u8>) {
         event: Some(event.as_u128()),
         writer: user,
         user,
+        app: 0,
         space: is_shared.then_some(0),
         table: 0,
         digest: 0,

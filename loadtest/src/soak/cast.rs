@@ -118,6 +118,7 @@ impl<'a> Stage<'a> {
     /// Takes a page into a line.
     pub(super) fn see(&self, line: &mut Line, turn: &mut Turn, page: &Page) {
         let sightings = page.changes.iter().map(|change| Sighting {
+            app: None,
             number: number_of(&change.id),
             event: Uuid::parse_str(&change.event).ok().map(|event| event.as_u128()),
             digest: 0,

@@ -10,7 +10,7 @@ use super::cast::{APP, Page, Stage, TABLES};
 use crate::Outcome;
 use crate::client::Connection;
 use crate::events::Events;
-use crate::oracle::Line;
+use crate::oracle::{Line, Reach};
 
 /// A pause before a connection is opened again, and how often a silent stream looks up.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -30,7 +30,7 @@ pub(super) struct Reader {
 impl Reader {
     /// A new device.
     pub(super) fn new(kind: &str, number: usize, user: usize, rng: Rng) -> Self {
-        let line = Line::new(format!("{kind}-{number} of user {user}"), user, None, true);
+        let line = Line::new(format!("{kind}-{number} of user {user}"), user, None, Reach::App(0));
         Self { number, line, cursor: String::new(), rng, failures: 0 }
     }
 

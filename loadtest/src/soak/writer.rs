@@ -84,6 +84,7 @@ impl Writer {
                 event: Some(event.as_u128()),
                 writer: self.number,
                 user: self.user,
+                app: 0,
                 space,
                 table,
                 digest: 0,

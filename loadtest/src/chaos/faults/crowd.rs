@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Claim, Fault};
 use crate::Outcome;
-use crate::chaos::wire::{APP, TABLES, user_name};
+use crate::chaos::wire::{stream_path, user_name};
 use crate::chaos::world::World;
 use crate::client::Target;
 use crate::proxy::Mode;
@@ -80,13 +80,15 @@ impl Crowd {
             }
         }
         let tokens: Vec<_> = (0..USERS).map(|user| world.token(&user_name(user))).collect();
-        let since = Timestamp::now() - AWAY;
-        let path = format!("/sync/{APP}/stream?collections={}&since={since:.6}", TABLES.join(","));
+        let since = format!("{:.6}", Timestamp::now() - AWAY);
+        // Every other one of a user's follows all apps.
+        let paths = [stream_path(Some(0), &since), stream_path(None, &since)];
         let opening = (0..self.count).map(|number| {
             let (door, token) =
                 (doors.get(number % doors.len().max(1)), tokens.get(number % USERS));
             let token = token.map_or("", String::as_str);
-            let opening = open(door, &path, token, number);
+            let path = paths.get(number / USERS % paths.len()).map_or("", String::as_str);
+            let opening = open(door, path, token, number);
             async move { timeout(OPENS, opening).await.ok()?.ok() }
         });
         let mut opening = stream::iter(opening).buffer_unordered(KNOCKING);
