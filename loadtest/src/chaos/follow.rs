@@ -17,6 +17,8 @@ use crate::events::Events;
 const LOOK: Duration = Duration::from_millis(200);
 /// A stream is open within this, or is tried elsewhere.
 const OPENS: Duration = Duration::from_secs(6);
+/// One event in so many that say there is more is the last one: the cursor is to be good there too.
+const CUT: u32 = 8;
 /// Nodes send something every 30 seconds: a stream that is silent for longer is dead.
 const SILENCE: Duration = Duration::from_secs(40);
 
@@ -110,6 +112,10 @@ async fn once(
                     let table =
                         table.and_then(|table| TABLES.iter().position(|name| *name == table));
                     shared.device.take(stage, &mut turn, &page, (table, Path::Stream));
+                    let is_cut = page.has_more && caller.rng.u32(0..CUT) == 0;
+                    if is_cut && !was_healed {
+                        return Ok(());
+                    }
                 }
             }
             None if stage.is_over(&shared.device.line) => return Ok(()),
