@@ -229,9 +229,9 @@ impl Database {
             let _ = fs::remove_dir_all(data);
         }
         let door = self.door();
-        // Nobody follows it yet, so nobody is to be waited for.
+        // Nobody follows it yet, so nobody is to be waited for; nor is the end of this here.
         door.run(&[
-            "select pg_promote()",
+            "select pg_promote(false)",
             "alter system reset synchronous_standby_names",
             "select pg_reload_conf()",
         ])
