@@ -15,7 +15,7 @@ use crate::store::{FeedRow, FeedsRead, Store};
 /// How many feeds one statement is asked about.
 pub(super) const FEEDS_AT_ONCE: usize = 1000;
 
-/// What moved is asked for so long; no step is held up for longer.
+/// No question what moved is begun later: whatever was not asked about by then has moved.
 const UNNAMED: Duration = Duration::from_secs(10);
 
 /// The most changes that a step reads into memory; past it, streams read the database.
@@ -105,21 +105,23 @@ async fn name_tables(store: &Store, feeds: &Feeds, to: Stamp, moves: &mut [Move]
 }
 
 /// Asks what moved of all that is followed here, for unnamed moves would be lost to the streams.
-/// Where there is no answer for long, all of it has moved: the streams go to the database.
+/// What has no answer for long has moved: its streams go to the database.
 async fn name_moves(store: &Store, feeds: &Feeds, from: Stamp, to: Stamp) -> Vec<Move> {
     let begun = Instant::now();
     let mut found = Vec::new();
     for some in feeds.followed().chunks(FEEDS_AT_ONCE) {
         loop {
-            match store.moved(some, (from, to)).await {
-                Ok(moves) => break found.extend(moves),
-                Err(error) => tracing::warn!(%error, "what moved could not be asked"),
-            }
             if begun.elapsed() > UNNAMED {
                 break found.extend(some.iter().flat_map(all_moves));
             }
-            // A database that is away offers nothing to wait for.
-            tokio::time::sleep(super::PAUSE).await;
+            match store.moved(some, (from, to)).await {
+                Ok(moves) => break found.extend(moves),
+                Err(error) => {
+                    tracing::warn!(%error, "what moved could not be asked");
+                    // A database that is away offers nothing to wait for.
+                    tokio::time::sleep(super::PAUSE).await;
+                }
+            }
         }
     }
     found
