@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use super::proxy::Mode;
+use super::proxy::{Mode, Proxy};
 use super::{
     end_listeners, impatient, listeners, proxy, push_until_acknowledged, repeatable, through,
 };
@@ -95,6 +96,13 @@ async fn a_listener_that_goes_deaf_is_noticed_within_three_heartbeats() {
     stream.record("after").await;
 }
 
+/// Cuts off the listener of one of two nodes.
+async fn cut_one_of_two(ear: &Proxy, admin: &mut PgConnection) {
+    ear.set(Mode::Cut);
+    let one = async || (listeners(&mut *admin).await.len() == 1).then_some(());
+    eventually("the end of its listener", one).await;
+}
+
 #[tokio::test]
 async fn a_node_that_listens_anew_while_its_other_connections_are_dead_goes_on() {
     let world = World::new().await;
@@ -114,9 +122,7 @@ async fn a_node_that_listens_anew_while_its_other_connections_are_dead_goes_on()
     for _ in 0..2 {
         push(&first.url, "by the other").await;
         push(&second.url, "by itself").await;
-        ear.set(Mode::Cut);
-        let one = async || (listeners(&mut admin).await.len() == 1).then_some(());
-        eventually("the end of its listener", one).await;
+        cut_one_of_two(&ear, &mut admin).await;
         push(&first.url, "unheard").await;
         hands.deafen();
         ear.set(Mode::Pass);
@@ -134,9 +140,7 @@ async fn a_node_that_cannot_listen_still_reads_and_acknowledges() {
     settings.listener.url = through(&world, &proxy);
     let (deaf, other) = (world.start(settings).await, world.node().await);
     let mut admin = world.admin().await;
-    proxy.set(Mode::Cut);
-    let one = async || (listeners(&mut admin).await.len() == 1).then_some(());
-    eventually("the end of its listener", one).await;
+    cut_one_of_two(&proxy, &mut admin).await;
     let (laptop, phone) = (world.client("alice", "laptop"), world.client("alice", "phone"));
     let mut stream = phone.stream(&deaf.url, "tasks", "").await;
     stream.named("spaces").await;
@@ -163,9 +167,7 @@ async fn streams_go_on_where_what_moved_cannot_be_asked() {
     stream.record("before").await;
     let mut admin = world.admin().await;
     psql(&mut admin, "alter function sync_moved rename to sync_moved_no_more").await;
-    proxy.set(Mode::Cut);
-    let one = async || (listeners(&mut admin).await.len() == 1).then_some(());
-    eventually("the end of its listener", one).await;
+    cut_one_of_two(&proxy, &mut admin).await;
     for record in ["unheard", "too"] {
         laptop.push(&first.url, &[insert(record, &json!({}))]).await;
         stream.record(record).await;
