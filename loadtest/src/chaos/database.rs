@@ -229,7 +229,7 @@ impl Database {
             let _ = fs::remove_dir_all(data);
         }
         let door = self.door();
-        // Nobody follows it yet, so nobody is to be waited for; nor is the end of this here.
+        // Nobody follows it yet, so commits wait for nobody. The promotion is waited for below.
         door.run(&[
             "select pg_promote(false)",
             "alter system reset synchronous_standby_names",
