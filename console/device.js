@@ -11,11 +11,11 @@ export class Device extends EventTarget {
   isOnline = true;
   /** The verified memberships; unknown until they are told. @type {string[] | undefined} */
   spaces;
-  /** The node that the stream comes from. @type {string | undefined} */
-  node;
   wire = new Wire();
   history = new History();
   #network = new EventTarget();
+  /** The node that the last stream came from. @type {string | undefined} */
+  #node;
   /** Whether what comes is news, and not what others did before this device began. */
   #isFollowing = false;
 
@@ -33,10 +33,7 @@ export class Device extends EventTarget {
       this.spaces = spaces;
       this.#tell("spaces", { lost });
     });
-    this.client.on("status", (status) => {
-      if (status.state !== "live") this.node = undefined;
-      this.#tell("status", status);
-    });
+    this.client.on("status", (status) => this.#tell("status", status));
     this.client.on("rejected", ({ error }) => this.#tell("fault", { message: error.message }));
     this.wire.addEventListener("noted", ({ detail }) => this.#noted(detail));
   }
@@ -46,6 +43,11 @@ export class Device extends EventTarget {
 
   get status() {
     return this.client.status;
+  }
+
+  /** The node that the stream comes from, while there is one. */
+  get node() {
+    return this.status.state === "live" ? this.#node : undefined;
   }
 
   rows = () => this.client.list(TABLE);
@@ -94,7 +96,7 @@ export class Device extends EventTarget {
       this.history.acknowledged(changes);
       this.#tell("stored", { node, changes, cursor: body.syncedUntil, ms: entry.ms });
     } else if (way === "in" && kind === "stream") {
-      this.node = node;
+      this.#node = node;
       this.#isFollowing = true;
       this.#tell("node", { node });
     } else if (way === "in" && (kind === "pull" || kind === "changes")) {

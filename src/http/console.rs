@@ -44,7 +44,7 @@ const FILES: &[(&str, &str)] = files! {
     ]
     "clients/js/src/" as "client/": [
         "client.js" "environment.js" "errors.js" "http.js" "index.js" "memory.js" "merge.js"
-        "pace.js" "push.js" "read.js" "replica.js" "sse.js" "tabs.js" "time.js"
+        "pace.js" "progress.js" "push.js" "read.js" "replica.js" "sse.js" "tabs.js" "time.js"
     ]
 };
 

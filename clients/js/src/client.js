@@ -8,6 +8,7 @@ import { environmentWith } from "./environment.js";
 import { Transport } from "./http.js";
 import { deletion, insertion, rowOf, update } from "./merge.js";
 import { Latch, repeat, watch } from "./pace.js";
+import { Progress } from "./progress.js";
 import { Pusher } from "./push.js";
 import { Reader } from "./read.js";
 import { Replica } from "./replica.js";
@@ -238,17 +239,25 @@ class SyncClient {
       back: () => [toPush, toRead].forEach((latch) => latch.set()),
       gone: (error) => this.#attempt.abort(error),
     });
-    await this.#say({ leader: true, state: "connecting" });
+    const progress = new Progress((stage) => this.#say({ leader: true, ...stage }));
+    await progress.opening();
     const { retry } = this.#options;
-    const failed = (/** @type {SyncError} */ error) => this.#failed(error);
+    const pushFailed = (/** @type {SyncError} */ error) => {
+      this.#emit("error", error);
+      void progress.pushed(error);
+    };
+    const readFailed = (/** @type {SyncError} */ error) => {
+      this.#emit("error", error);
+      void progress.readFailed(error);
+    };
     await Promise.all([
-      repeat({ environment, retry, signal, failed, network: toPush }, async (reset) => {
-        const left = await this.#pusher.flush(signal);
+      repeat({ environment, retry, signal, failed: pushFailed, network: toPush }, async (reset) => {
+        await this.#pusher.flush(signal);
         reset();
-        if (left) await this.#say({ error: undefined });
+        await progress.pushed();
         await this.#edited.wait(environment, signal);
       }),
-      repeat({ environment, retry, signal, failed, network: toRead }, (reset) => this.#read(signal, reset)),
+      repeat({ environment, retry, signal, failed: readFailed, network: toRead }, (reset) => this.#read(signal, reset, progress, readFailed)),
     ]);
   }
 
@@ -256,34 +265,29 @@ class SyncClient {
    * Pages, then the stream until it ends.
    * @param {AbortSignal} signal
    * @param {() => void} reset
+   * @param {Progress} progress
+   * @param {(error: SyncError) => void} failed
    */
-  async #read(signal, reset) {
+  async #read(signal, reset, progress, failed) {
     const attempt = (this.#attempt = new AbortController());
     const end = () => attempt.abort();
     signal.addEventListener("abort", end);
-    const opening = () => this.#say({ state: "connecting" });
+    const opening = () => progress.opening();
     const opened = () => {
       reset();
-      if (this.status.state !== "live") void this.#say({ state: "live", error: undefined });
+      void progress.opened();
     };
     try {
       await opening();
       await this.#reader.pull(attempt.signal);
       const { stream } = this.#options;
       // What befalls a shared stream is no matter of this client: it keeps its seat.
-      if (stream) return await this.#reader.share(stream, signal, { opening, opened, failed: (error) => this.#failed(error) });
+      if (stream) return await this.#reader.share(stream, signal, { opening, opened, failed });
       const pause = await this.#reader.follow(attempt.signal, opened);
       await new Latch().wait(this.#environment, signal, pause);
     } finally {
       signal.removeEventListener("abort", end);
     }
-  }
-
-  /** @param {SyncError} error */
-  #failed(error) {
-    this.#emit("error", error);
-    const state = error.status === undefined && error.code !== "storage" ? "offline" : "waiting";
-    void this.#say({ state, error: { code: error.code, message: error.message } });
   }
 }
 

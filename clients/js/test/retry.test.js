@@ -1,6 +1,7 @@
 // Time as the client sees it: Retry-After, the pace of attempts, streams that fall silent.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { eventually } from "./fleet.js";
 import { page, refused, silent, stored, world } from "./world.js";
 
 test("Retry-After is waited for, and the jitter comes on top", async (t) => {
@@ -65,4 +66,27 @@ test("a stop ends a stream, whatever the fetch makes of the signal, and opens no
   await client.stop();
   assert.equal(client.status.state, "stopped");
   assert.equal(times("stream").length, 1);
+});
+
+test("that pushes fail is told, whatever the stream brings, and no longer than they do", async (t) => {
+  let tell;
+  const { client, until } = world(t, (kind, count, init) => {
+    if (kind === "push") return count === 1 ? refused(503, "unavailable", "0") : stored();
+    if (kind === "pull") return page();
+    return silent(init, "", (given) => (tell = given));
+  });
+  await client.start();
+  await eventually("the stream", () => client.status.state === "live");
+  await client.insert("tasks", { title: "Milk" });
+  await until("push", 1);
+  await eventually("the failure", () => client.status.state === "waiting");
+  const change = { eventId: "018f0000-0000-7000-8000-000000000001", table: "tasks", id: "r", op: "insert", data: { title: "Bread" } };
+  tell(`event: changes\ndata: ${JSON.stringify({ changes: [change], syncedUntil: "2026-01-02T00:00:00.000000Z" })}\n\n`);
+  await eventually("what another wrote", () => client.get("tasks", "r"));
+  assert.equal(client.status.state, "waiting");
+  assert.equal(client.status.error.code, "unavailable");
+  await until("push", 2);
+  await eventually("the end of the failure", () => client.status.state === "live");
+  assert.equal(client.status.error, undefined);
+  assert.equal(client.status.pending, 0);
 });

@@ -46,11 +46,12 @@ export function world(t, answer, apps, storages = {}) {
   return { client: clients[0], clients, requests, times, until, clock };
 }
 
-/** A stream that says that it is there, then `more` in the same breath, and nothing else. */
-export const silent = (init, more = "") => {
+/** A stream that says that it is there, then `more` in the same breath, and what is told by whoever takes `tell`. */
+export const silent = (init, more = "", taken = (/** @type {(text: string) => void} */ _tell) => {}) => {
   const body = new ReadableStream({
     start(controller) {
       controller.enqueue(new TextEncoder().encode('event: spaces\ndata: {"spaces":[]}\n\n' + more));
+      taken((text) => controller.enqueue(new TextEncoder().encode(text)));
       init.signal.addEventListener("abort", () => controller.error(init.signal.reason));
     },
   });
