@@ -284,6 +284,7 @@ class SyncClient {
       // What befalls a shared stream is no matter of this client: it keeps its seat.
       if (stream) return await this.#reader.share(stream, signal, { opening, opened, failed });
       const pause = await this.#reader.follow(attempt.signal, opened);
+      await opening();
       await new Latch().wait(this.#environment, signal, pause);
     } finally {
       signal.removeEventListener("abort", end);

@@ -125,10 +125,11 @@ export class SharedStream {
     const seats = [...this.#seats];
     // Who comes later has missed what this stream told before.
     const here = () => seats.filter((seat) => this.#seats.has(seat));
+    let pause = 0;
     try {
       signal.throwIfAborted();
       for (const seat of seats) seat.opening();
-      return await follow({ transport: this.#transport, environment }, pathOf(seats), signal, async (event, data) => {
+      pause = await follow({ transport: this.#transport, environment }, pathOf(seats), signal, async (event, data) => {
         reset();
         for (const seat of here()) seat.opened();
         if (event === "spaces") await this.#giveAll(here(), () => ({ spaces: JSON.parse(data).spaces }));
@@ -140,6 +141,8 @@ export class SharedStream {
     } finally {
       await this.#giveAll(here(), ({ cursor, kept }) => (cursor > kept ? { told: cursor } : undefined));
     }
+    for (const seat of here()) seat.opening();
+    return pause;
   }
 
   /**

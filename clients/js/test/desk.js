@@ -66,13 +66,16 @@ export class Desk extends Network {
 
   start = () => Promise.all(this.all.map((client) => client.start()));
   stop = () => Promise.all(this.all.map((client) => client.stop()));
-  live = () => eventually("live clients", () => this.all.every(({ status }) => status.state === "live"));
+  live = () => eventually("live clients by one stream", () => this.#open.length === 1 && this.all.every(({ status }) => status.state === "live"));
 
   /** The stream that is open, of which there is one. */
   open() {
-    const open = this.streams.filter(({ isOpen }) => isOpen);
-    assert.equal(open.length, 1);
-    return open[0];
+    assert.equal(this.#open.length, 1);
+    return this.#open[0];
+  }
+
+  get #open() {
+    return this.streams.filter(({ isOpen }) => isOpen);
   }
 
   cursorOf(app) {

@@ -90,3 +90,16 @@ test("that pushes fail is told, whatever the stream brings, and no longer than t
   assert.equal(client.status.error, undefined);
   assert.equal(client.status.pending, 0);
 });
+
+test("a stream is opened anew when the server asks for it, and nobody is called live until then", async (t) => {
+  let tell;
+  const { clients, times, until } = world(t, (kind, _, init) => (kind === "stream" ? silent(init, "", (given) => (tell ??= given)) : page()));
+  const all = (state) => eventually(`all ${state}`, () => clients.every(({ status }) => status.state === state));
+  for (const client of clients) await client.start();
+  await all("live");
+  tell("event: reconnect\ndata: {}\nretry: 5000\n\n");
+  await all("connecting");
+  await until("stream", 2);
+  await all("live");
+  assert.equal(times("stream")[1] - times("stream")[0], 5000);
+});

@@ -112,3 +112,16 @@ test("one app that is not paid for is left out, and the others go on", async (t)
   await until("stream", 4);
   await all([calendar, notes], "live");
 });
+
+test("the stream is opened anew when the server asks for it, and nobody is called live until then", async (t) => {
+  let tell;
+  const { clients, times, until } = world(t, (kind, _, init) => (kind === "stream" ? silent(init, "", (given) => (tell ??= given)) : page()), APPS);
+  for (const client of clients) await client.start();
+  await until("stream", 1);
+  await all(clients, "live");
+  tell("event: reconnect\ndata: {}\nretry: 5000\n\n");
+  await all(clients, "connecting");
+  await until("stream", 2);
+  await all(clients, "live");
+  assert.equal(times("stream")[1] - times("stream")[0], 5050);
+});
