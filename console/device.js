@@ -45,7 +45,7 @@ export class Device extends EventTarget {
     return this.client.status;
   }
 
-  /** The node that the stream comes from, while there is one. */
+  /** The node that the stream comes from, while all goes well. */
   get node() {
     return this.status.state === "live" ? this.#node : undefined;
   }

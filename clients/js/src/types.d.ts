@@ -66,7 +66,8 @@ export interface Events {
 }
 
 export interface Status {
-  /** `live`: what others change arrives at once. `waiting`: for the next attempt, see `error`. */
+  /** `live`: what others change arrives at once, and pushes do not fail. `offline`, `waiting`: something failed, see `error`;
+   * where only pushes do, what others change arrives all the same. `connecting`: no stream is open yet, or the next one is not. */
   state: "stopped" | "offline" | "connecting" | "live" | "waiting";
   /** Whether it is this tab that syncs. */
   leader: boolean;
