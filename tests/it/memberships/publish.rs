@@ -2,6 +2,7 @@
 
 use mana_sync::dev::issuer::Answer;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use super::{invalidate, shared};
 use crate::protocol::talk::{everything, ids, page_ids};
@@ -77,9 +78,9 @@ async fn what_was_kept_back_is_published_in_order() {
     assert_eq!(ids(&stream.changes(expected.len()).await), expected);
     let (pulled, _) = bob.pull_all(&nodes[0].url, "tasks", "").await;
     assert_eq!(ids(&pulled), expected);
-    // The author's other devices were offered each once, when it was written.
+    // A new device of the author reads each where it was written, and in the history of the space.
     let phone = everything(&world.client("alice", "phone"), &nodes[1].url).await;
-    assert_eq!(phone.len(), expected.len() + 2);
+    assert_eq!(phone.len(), 30 + 2 + expected.len());
 }
 
 // P-76: What was kept back enters the feed when a later lookup verifies the membership
@@ -120,22 +121,46 @@ async fn more_than_a_page_is_published_while_the_author_goes_on_writing() {
     assert_eq!(ids(&stream.changes(expected.len()).await), expected);
 }
 
+// P-76: the space's history is read again, with what was kept back in it
+#[tokio::test]
+async fn what_enters_a_space_late_comes_to_its_author_s_devices() {
+    let (world, nodes) = two_nodes().await;
+    let (laptop, phone) = (world.client("alice", "laptop"), world.client("alice", "phone"));
+    let (mut admin, mut since) = (world.admin().await, String::new());
+    laptop.push(&nodes[0].url, &[shared("late", "home")]).await;
+    keep_membership(&mut admin).await;
+    for device in [&laptop, &phone] {
+        let page = device.pull(&nodes[0].url, "tasks", "").await;
+        page["syncedUntil"].as_str().unwrap().clone_into(&mut since);
+    }
+    // Both stand behind the joining, and have read a history without what is not published yet.
+    let mut live = [
+        laptop.stream(&nodes[0].url, "tasks", &since).await,
+        phone.stream(&nodes[1].url, "tasks", &since).await,
+    ];
+    for stream in &mut live {
+        assert_eq!(stream.named("spaces").await.data["spaces"], json!(["home"]));
+    }
+    psql(&mut admin, "call sync_publish('alice', 1000)").await;
+    for stream in &mut live {
+        stream.record("late").await;
+    }
+    for (device, node) in [(&laptop, &nodes[1]), (&phone, &nodes[0])] {
+        assert_eq!(page_ids(&device.push_since(&node.url, &since, &[]).await), ["late"]);
+        let (all, until) = device.pull_all(&node.url, "tasks", &since).await;
+        assert_eq!(ids(&all), ["late"]);
+        assert!(page_ids(&device.pull(&node.url, "tasks", &until).await).is_empty());
+    }
+}
+
 // P-75: reported as `unpublished`
 #[tokio::test]
 async fn what_could_not_be_published_because_the_membership_ended_is_reported() {
     let (world, [node, _]) = two_nodes().await;
     let alice = world.client("alice", "laptop");
     alice.pull(&node.url, "tasks", "").await;
-    // Another node is about to publish: it has kept the membership, and no more.
     let mut admin = world.admin().await;
-    psql(
-        &mut admin,
-        "do $$ declare asked bigint; kept boolean; moved boolean; begin
-             select question into asked from sync_users where user_id = 'alice';
-             call sync_answer('alice', asked, array['home'], kept, moved);
-         end $$",
-    )
-    .await;
+    keep_membership(&mut admin).await;
     psql(&mut admin, "begin; select from sync_members where user_id = 'alice' for update").await;
     let pushing = {
         let (alice, node) = (alice.clone(), node.url.clone());
@@ -151,4 +176,13 @@ async fn what_could_not_be_published_because_the_membership_ended_is_reported() 
     psql(&mut admin, "delete from sync_members where user_id = 'alice'; commit").await;
     let answer = pushing.await.unwrap();
     assert_eq!(answer["unpublished"][0]["id"], "late", "{answer}");
+}
+
+/// Another node is about to publish: it has kept that alice is a member of home, and no more.
+async fn keep_membership(admin: &mut PgConnection) {
+    let keep = "do $$ declare asked bigint; kept boolean; moved boolean; begin
+             select question into asked from sync_users where user_id = 'alice';
+             call sync_answer('alice', asked, array['home'], kept, moved);
+         end $$";
+    psql(admin, keep).await;
 }

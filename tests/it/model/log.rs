@@ -119,9 +119,12 @@ impl Log {
     /// joins anew is offered the history again.
     pub fn must_see(&self, user: usize, client: &str, change: &Change) -> Option<Step> {
         let stay = change.space.and_then(|space| self.joined(user, space));
-        let history = stay.filter(|from| change.published.is_some_and(|at| at < *from));
         if change.user == user {
-            return history.or((change.client != client).then_some(0));
+            // Whose changes enter late joins anew behind them.
+            let is_before = |from: &Step| {
+                change.published.is_some_and(|at| at < *from || (change.late && at == *from))
+            };
+            return stay.filter(is_before).or((change.client != client).then_some(0));
         }
         stay.filter(|_| change.published.is_some())
     }

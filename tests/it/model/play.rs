@@ -10,7 +10,7 @@ use super::line::{Keeps, Line};
 use super::log::{Log, Step};
 use super::push::Plan;
 use crate::support::world::TestNode;
-use crate::support::{Client, World, eventually};
+use crate::support::{Client, World, all_published};
 
 pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
 pub const SPACES: [&str; 2] = ["home", "club"];
@@ -132,13 +132,7 @@ impl Play {
 
     /// Waits until what joining publishes is published: it may be another node that does it.
     pub async fn published(&mut self) {
-        let admin = &mut self.admin;
-        eventually("publishing", async || {
-            let waiting = "select not exists (select from sync_members where not published)";
-            let done: bool = sqlx::query_scalar(waiting).fetch_one(&mut *admin).await.unwrap();
-            done.then_some(())
-        })
-        .await;
+        all_published(&mut self.admin).await;
     }
 
     /// What an answer says of the caller's spaces is what the model knows.

@@ -122,7 +122,7 @@ async fn a_gap_names_what_moved_in_it() {
 }
 
 #[tokio::test]
-async fn what_was_published_late_moved_the_space_alone() {
+async fn what_was_published_late_moved_the_space_and_who_wrote_it() {
     let world = World::new().await;
     let store = store(&world);
     append(&mut world.sql().await, &[shared("alice", "home")]).await;
@@ -133,10 +133,13 @@ async fn what_was_published_late_moved_the_space_alone() {
     let alice = Owner::User(UserId::new("alice").unwrap());
     let home = Owner::Space(SpaceId::new("home").unwrap());
     let moved = store.moved(&[(alice, None), (home, None)], (low, high)).await.unwrap();
-    assert!(matches!(&moved[..], [Move::Feed(feed, _)] if *feed == space("home")), "{moved:?}");
+    let [Move::Feed(feed, _), Move::Members(author)] = &moved[..] else { panic!("{moved:?}") };
+    assert_eq!((feed, author.as_str()), (&space("home"), "alice"));
     let feeds = [user("alice"), space("home")];
     let read = rows(store.feeds(&feeds, (low, high), MANY, LARGE).await.unwrap());
     assert_eq!(read.len(), 1);
-    assert_eq!(read[0].published, Some(("home".to_owned(), high)));
+    // The last stamp is the joining's.
+    let at = Stamp::from_micros(high.micros() - 1);
+    assert_eq!(read[0].published, Some(("home".to_owned(), at)));
     assert!(read[0].change.stamp < low, "its author wrote it before");
 }

@@ -11,7 +11,10 @@ pub use world::{World, psql};
 use std::io::Write;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tokio::time::{Instant, sleep};
+
+use crate::store::sql::value;
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -20,6 +23,12 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 pub fn say(line: &str) {
     let mut past = std::io::stderr();
     writeln!(past, "{line}").unwrap();
+}
+
+/// Waits until what joinings publish is published.
+pub async fn all_published(admin: &mut PgConnection) {
+    let done = "select not exists (select from sync_members where not published)";
+    eventually("publishing", async || value::<bool>(admin, done).await.then_some(())).await;
 }
 
 /// Waits until `look` gives something, under a deadline.

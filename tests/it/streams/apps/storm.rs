@@ -32,8 +32,6 @@ pub(super) struct Storm {
     pub(super) nodes: [TestNode; 2],
     pub(super) dice: fastrand::Rng,
     pub(super) pushed: u32,
-    /// Records that were kept for their author alone at first.
-    pub(super) unpublished: BTreeSet<String>,
 }
 
 impl Storm {
@@ -46,7 +44,7 @@ impl Storm {
         }
         let nodes = [world.node().await, world.node().await];
         let dice = fastrand::Rng::with_seed(seed());
-        Self { world, nodes, dice, pushed: 0, unpublished: BTreeSet::new() }
+        Self { world, nodes, dice, pushed: 0 }
     }
 
     pub(super) fn node(&mut self) -> String {
@@ -71,9 +69,7 @@ impl Storm {
             })
             .collect();
         let node = self.node();
-        let answer = self.world.client(user, "laptop").app(app).push(&node, &changes).await;
-        let unpublished = answer["unpublished"].as_array().into_iter().flatten();
-        self.unpublished.extend(unpublished.map(|one| one["id"].as_str().unwrap().to_owned()));
+        self.world.client(user, "laptop").app(app).push(&node, &changes).await;
     }
 
     /// Until the phone's stream is past all beginnings: what is pushed between two rounds of pages
