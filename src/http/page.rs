@@ -83,6 +83,11 @@ impl ReadPage {
         self.spaces.as_deref().filter(|_| self.whole)
     }
 
+    /// Whether the reader may be a member of this space: it is listed, or was joined too late to be.
+    pub(super) fn may_be_in(&self, space: &SpaceId) -> bool {
+        self.spaces.as_ref().is_some_and(|spaces| !self.whole || spaces.contains(space))
+    }
+
     /// The cursor after a change of this page.
     pub(super) fn cursor_after(&self, row: &ChangeRow, tables: &Tables) -> Cursor {
         self.cursor_at(Some(row.stamp), true, tables)

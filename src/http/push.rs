@@ -91,7 +91,7 @@ async fn store_and_read(
         page => page?,
     };
     if !unpublished.is_empty() {
-        publish_late(api, &writer, &changes, page.spaces.as_deref(), &mut unpublished).await;
+        publish_late(api, &writer, &changes, &page, &mut unpublished).await;
     }
     let unpublished: Vec<_> = unpublished.iter().filter_map(|place| changes.get(*place)).collect();
     let unpublished: Vec<_> = unpublished.into_iter().filter_map(Unpublished::of).collect();
@@ -112,16 +112,16 @@ async fn publish_late(
     api: &Api,
     writer: &Writer,
     changes: &[NewChange],
-    spaces: Option<&[SpaceId]>,
+    page: &ReadPage,
     unpublished: &mut Vec<usize>,
 ) {
-    let is_member = |place: &usize, spaces: Option<&[SpaceId]>| {
-        let space = changes.get(*place).and_then(|change| change.space.as_ref());
-        space.zip(spaces).is_some_and(|(space, spaces)| spaces.contains(space))
-    };
-    if !unpublished.iter().any(|place| is_member(place, spaces)) {
+    let space_of = |place: &usize| changes.get(*place).and_then(|change| change.space.as_ref());
+    if !unpublished.iter().filter_map(space_of).any(|space| page.may_be_in(space)) {
         return;
     }
+    let is_member = |place: &usize, spaces: Option<&[SpaceId]>| {
+        space_of(place).zip(spaces).is_some_and(|(space, spaces)| spaces.contains(space))
+    };
     let user = writer.reader().user();
     let published = async {
         api.store.publish(user).await?;

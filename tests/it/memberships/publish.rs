@@ -155,6 +155,22 @@ async fn what_enters_a_space_late_comes_to_its_author_s_devices() {
 
 // P-75: reported as `unpublished`
 #[tokio::test]
+async fn what_is_published_while_it_is_answered_is_not_reported() {
+    let (world, [node, _]) = two_nodes().await;
+    let alice = world.client("alice", "laptop");
+    alice.pull(&node.url, "tasks", "").await;
+    let mut admin = world.admin().await;
+    keep_membership(&mut admin).await;
+    // The node has not heard of a joining that another one has just moved.
+    psql(&mut admin, "update sync_members set joined_at = joined_at + interval '1 hour'").await;
+    let answer = alice.push(&node.url, &[shared("t1", "home")]).await;
+    assert!(answer.get("unpublished").is_none(), "{answer}");
+    let entered = "select count(*) from sync_changes where space_at is not null";
+    assert_eq!(value::<i64>(&mut admin, entered).await, 1);
+}
+
+// P-75: reported as `unpublished`
+#[tokio::test]
 async fn what_could_not_be_published_because_the_membership_ended_is_reported() {
     let (world, [node, _]) = two_nodes().await;
     let alice = world.client("alice", "laptop");

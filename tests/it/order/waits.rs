@@ -123,7 +123,10 @@ async fn publishing_that_waits_for_a_row_holds_no_stamp() {
     for lock in [
         "select from sync_members where space_id = 'home' for update",
         "select from sync_changes where space_id = 'work' for update",
+        "select from sync_users where user_id = 'alice' for update",
         "lock table sync_changes in share mode",
+        "lock table sync_members in share mode",
+        "lock table sync_users in share mode",
     ] {
         let holder = Holder::new(&world, lock).await;
         let store = store.clone();
