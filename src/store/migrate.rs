@@ -22,12 +22,13 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 
 /// What `migrations/` holds. (`sqlx::migrate!` would look itself, but for its sake all of sqlx is
 /// built a second time, for the compiler.)
-const FILES: [(i64, &str, &str); 5] = [
+const FILES: [(i64, &str, &str); 6] = [
     (1, "tables", include_str!("../../migrations/0001_tables.sql")),
     (2, "order", include_str!("../../migrations/0002_order.sql")),
     (3, "append", include_str!("../../migrations/0003_append.sql")),
     (4, "members", include_str!("../../migrations/0004_members.sql")),
     (5, "reads", include_str!("../../migrations/0005_reads.sql")),
+    (6, "join anew", include_str!("../../migrations/0006_join_anew.sql")),
 ];
 
 /// The oldest Postgres we work on, as its `server_version_num`.
