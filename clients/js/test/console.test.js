@@ -13,8 +13,6 @@ const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 /** Where pictures go; `MANA_SYNC_PICTURES=docs/img` renews those of the docs. */
 const PICTURES = join(ROOT, process.env.MANA_SYNC_PICTURES ?? "target/pictures");
 const MOST_BYTES = 300_000;
-/** Half of what Web Vitals call good: the strip of the log moves on with each change. */
-const MOST_SHIFT = 0.05;
 
 /** @type {Fleet} */
 let fleet;
@@ -41,8 +39,10 @@ async function open(url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1500, height: 1110 }, ...options });
   await context.addInitScript(() => {
     window.shifts = [];
+    // The strip of the log is to move on with each change.
+    const isMeant = ({ sources }) => sources.length > 0 && sources.every(({ node }) => node?.closest?.("#order"));
     new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push([entry.startTime, entry.value, ...entry.sources.map(({ node }) => `${node?.nodeName}.${node?.className}`)]);
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput && !isMeant(entry)) window.shifts.push([entry.startTime, entry.value, ...entry.sources.map(({ node }) => `${node?.nodeName}.${node?.className}`)]);
     }).observe({ type: "layout-shift", buffered: true });
   });
   const page = await context.newPage();
@@ -88,7 +88,7 @@ async function violations(at) {
   return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
 }
 
-/** CLS as Web Vitals have it: the worst window, of at most 5 s and no pause of 1 s. */
+/** CLS as Web Vitals have it: the worst window, of at most 5 s and no pause of 1 s; 0.1 is good. */
 function cumulativeShift(shifts) {
   let [worst, sum, first, last] = [0, 0, -Infinity, -Infinity];
   for (const [at, value] of shifts) {
@@ -340,5 +340,5 @@ test("no page has reported a fault, asked anybody else, or moved by itself", asy
   const shifts = await page.evaluate(() => window.shifts);
   const worst = cumulativeShift(shifts);
   console.log(`cumulative layout shift: ${worst.toFixed(4)}`);
-  assert.ok(worst < MOST_SHIFT, `${worst}: ${JSON.stringify(shifts)}`);
+  assert.ok(worst < 0.02, `${worst}: ${JSON.stringify(shifts)}`);
 });
